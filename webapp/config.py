@@ -1,0 +1,280 @@
+"""Settings: read from the environment once, validated as a whole, frozen.
+
+Every fault is reported at once and without its secret value; `flask --app wsgi config check` does only that.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "MIGRATION_DATABASE_URL",
+           "REDIS_URL", "RABBITMQ_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN")  # fmt: skip
+KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
+EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "12345678")
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+class ConfigurationError(Exception):
+    """The environment cannot be used; `faults` are lines a person can act on, free of secret values."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("Holdfast cannot start with this configuration:\n" + "\n".join(f"  - {f}" for f in faults))
+        self.faults = faults
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
+SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+
+
+class Settings(BaseModel):
+    """Everything the process knows about its surroundings. Field names are the variables in lower case."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    app_env: Literal["development", "test", "production"] = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    tz: str = "UTC"
+    public_url: str = ""
+    var_dir: Path = Path("var")
+
+    secret_keys: SecretList = Field(min_length=1)
+    jwt_keys: SecretList = Field(min_length=1)
+    data_keys: SecretList = Field(min_length=1)
+
+    database_url: SecretStr
+    migration_database_url: SecretStr | None = None
+    database_pool_size: int = Field(8, ge=1, le=200)
+    database_statement_timeout: float = Field(15, gt=0, description="seconds")
+    database_lock_timeout: float = Field(5, gt=0, description="seconds")
+    slow_query: float = Field(0.5, gt=0, description="seconds after which a statement is logged")
+    redis_url: SecretStr | None = None
+    rabbitmq_url: SecretStr | None = None
+    rabbitmq_queue_prefix: str = Field("holdfast", pattern=r"^[a-z0-9][a-z0-9_.-]{0,40}$")
+
+    storage_url: str
+    max_upload_size: int = Field(16 * GIB, ge=1)
+    default_quota: int = Field(50 * GIB, ge=0, description="bytes a new account may hold")
+    x_accel_redirect: str = Field("", pattern=r"^(/.*/)?$")
+
+    web_threads: int = Field(8, ge=1, le=64, description="blocking threads of one web process")
+    web_processes: int = Field(2, ge=1, le=64, description="web processes, when not embedded")
+    job_threads: int = Field(2, ge=1, le=64)
+    job_heartbeat: float = Field(5, gt=0, description="seconds between two signs of life of a running job")
+    job_orphan_after: float = Field(30, gt=0, description="seconds without one until the job is taken back")
+
+    cors_origins: CommaList = ()
+    trusted_proxies: int = Field(0, ge=0, le=10)
+    rate_limit: str = Field("1200 per minute", description="of one account or address, over all ordinary routes")
+    metrics_token: SecretStr | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    sentry_dsn: SecretStr | None = None
+    admin_email: str | None = None
+    admin_password: SecretStr | None = None
+
+    access_token_life: timedelta = timedelta(minutes=15)
+    session_idle: timedelta = timedelta(days=14)
+    session_life: timedelta = timedelta(days=90)
+
+    @field_validator("tz")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("is not a time zone of the IANA database")
+        return value
+
+    @field_validator("database_url", "migration_database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, _, rest = value.get_secret_value().partition("://")
+        drivers = {"postgresql": "postgresql+psycopg2", "postgres": "postgresql+psycopg2", "sqlite": "sqlite"}
+        if scheme not in {*drivers, *drivers.values()} or not rest:
+            raise ValueError("must start with postgresql:// or sqlite:///")
+        return SecretStr(f"{drivers.get(scheme, scheme)}://{rest}")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss"}:
+            raise ValueError("must start with redis:// or rediss://")
+        return value
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _known_broker(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in {"amqp", "amqps"}:
+            raise ValueError("must start with amqp:// or amqps://")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if not value.startswith("file:///"):
+            raise ValueError("must be a local directory, file:///…")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _whole_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}):
+            raise ValueError("must be scheme and host, such as https://vault.example.org")
+        return value.rstrip("/")
+
+    @property
+    def production(self) -> bool:
+        return self.app_env == "production"
+
+    @property
+    def https(self) -> bool:
+        """Whether browsers reach the vault by https: decides the cookie's name and HSTS."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def origin(self) -> str:
+        return self.public_url or f"http://{'127.0.0.1' if self.host in {'0.0.0.0', '::'} else self.host}:{self.port}"  # noqa: S104
+
+    @property
+    def sqlite(self) -> bool:
+        return self.database_url.get_secret_value().startswith("sqlite")
+
+    @property
+    def storage_path(self) -> Path:
+        return Path(urlsplit(self.storage_url).path)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.tz)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read, complete and validate. Raises ConfigurationError with every fault at once.
+
+    Outside production `.env` fills what the environment lacks (not when `environ` is given), and missing keys are
+    made once and kept under `var/secrets`, readable by the owner only.
+    """
+    raw = dict(os.environ if environ is None else environ)
+    if environ is None and raw.get("APP_ENV", "development") == "development":
+        raw = {**{k: v for k, v in dotenv_values(".env").items() if v is not None}, **raw}
+    faults = _read_secret_files(raw)
+    values = {name: raw[name.upper()] for name in Settings.model_fields if raw.get(name.upper(), "") != ""}
+    var_dir = Path(values.get("var_dir", "var")).absolute()
+    values["var_dir"] = str(var_dir)
+    values.setdefault("database_url", _database_url(raw) or f"sqlite:///{var_dir / 'holdfast.db'}")
+    values.setdefault("storage_url", f"file://{var_dir / 'blobs'}")
+    if values.get("app_env") == "production":
+        faults += _production_faults(values, raw)
+        for name in KEYS:
+            values.setdefault(name.lower(), "absent")  # named once by _production_faults, not again by the model
+    else:
+        for name in KEYS:
+            values.setdefault(name.lower(), _kept_secret(var_dir / "secrets" / name.lower()))
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += [_fault_line(dict(item)) for item in error.errors(include_input=False, include_url=False)]
+    if bool(raw.get("ADMIN_EMAIL")) != bool(raw.get("ADMIN_PASSWORD")):
+        faults.append("ADMIN_EMAIL and ADMIN_PASSWORD: give both or neither")
+    if faults:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def _read_secret_files(raw: dict[str, str]) -> list[str]:
+    faults = []
+    for name in SECRETS:
+        path = raw.get(f"{name}_FILE")
+        if not path:
+            continue
+        if raw.get(name):
+            faults.append(f"{name} and {name}_FILE: give one of the two")
+            continue
+        try:
+            raw[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(f"{name}_FILE: cannot be read ({error.__class__.__name__})")
+    return faults
+
+
+def _database_url(raw: Mapping[str, str]) -> str | None:
+    host = raw.get("DATABASE_HOST")
+    if not host:
+        return None
+    user, password = quote(raw.get("DATABASE_USER", "holdfast"), safe=""), quote(raw.get("DATABASE_PASSWORD", ""), safe="")
+    name, mode = quote(raw.get("DATABASE_NAME", "holdfast"), safe=""), raw.get("DATABASE_SSLMODE", "prefer")
+    return f"postgresql://{user}:{password}@{host}:{raw.get('DATABASE_PORT', '5432')}/{name}?sslmode={quote(mode)}"
+
+
+def _production_faults(values: Mapping[str, str], raw: Mapping[str, str]) -> list[str]:
+    faults = []
+    for name in KEYS:
+        keys = [key.strip() for key in values.get(name.lower(), "").split(",") if key.strip()]
+        if not keys:
+            faults.append(f"{name}: required in production; make one with `openssl rand -base64 32`")
+        if any(len(key) < 32 for key in keys):
+            faults.append(f"{name}: every key needs at least 32 characters")
+        if any(len(set(key)) < 10 or key.lower().startswith(EXAMPLES) for key in keys):
+            faults.append(f"{name}: looks like an example; make one with `openssl rand -base64 32`")
+    if "guest:guest@" in values.get("rabbitmq_url", ""):
+        faults.append("RABBITMQ_URL: guest/guest is not accepted in production")
+    if not values.get("public_url"):
+        faults.append("PUBLIC_URL: required in production, such as https://vault.example.org")
+    if raw.get("FLASK_DEBUG", "0") not in {"", "0", "false"}:
+        faults.append("FLASK_DEBUG: must be off in production")
+    if "*" in values.get("cors_origins", ""):
+        faults.append("CORS_ORIGINS: name each origin, * is not accepted")
+    return faults
+
+
+def _kept_secret(path: Path) -> str:
+    """The secret in this file, made on first use. Two processes that start together agree on one value."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        try:
+            os.link(draft, path)  # fails where a twin was first: its value stands
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _fault_line(error: dict[str, Any]) -> str:
+    name = str(error["loc"][0]).upper() if error["loc"] else "?"
+    return f"{name}: {str(error['msg']).removeprefix('Value error, ')}"
+
+
+_current: Settings | None = None
+
+
+def use_settings(settings: Settings) -> None:
+    """Make these the settings of the process; create_app does it."""
+    global _current
+    _current = settings
+
+
+def current_settings() -> Settings:
+    """The settings of the process, read from the environment when nobody set them yet."""
+    if _current is None:
+        use_settings(load_settings())
+    assert _current is not None  # noqa: S101
+    return _current

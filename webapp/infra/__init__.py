@@ -1,0 +1,1 @@
+"""Clients of the world outside: clock, ids, crypto, storage, cache."""

@@ -1,0 +1,176 @@
+"""Snowflake ids: 41 bits of milliseconds since 2024-01-01, 10 bits of node, 12 bits of sequence.
+
+The node number is leased per process in node_leases, so two processes never share one; see lease_node.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy import BigInteger, Column, Integer, String, Table, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp.db import Base, before_writing, db
+from webapp.errors import Unavailable
+
+EPOCH_MS = 1_704_067_200_000
+NODES, SEQUENCES = 1024, 4096
+LEASE_MS = 600_000
+MAX_WAIT_MS = 2_000
+
+node_leases = Table(
+    "node_leases",
+    Base.metadata,
+    Column("node", Integer, primary_key=True, autoincrement=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("leased_until_ms", BigInteger, nullable=False),
+    Column("used_until_ms", BigInteger, nullable=False),
+)
+
+
+def wall_ms() -> int:
+    """Milliseconds of the wall clock since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Snowflakes:
+    """Ids of one node between `start_ms` and `end_ms`. Thread-safe; never repeats, whatever the clock does.
+
+    A clock that steps back is waited for up to two seconds, then refused with Unavailable.
+    """
+
+    def __init__(self, node: int, start_ms: int, end_ms: int, clock: Callable[[], int] = wall_ms) -> None:
+        if not 0 <= node < NODES:
+            raise ValueError(f"node must be 0 to {NODES - 1}")
+        self.node, self.end_ms, self._clock = node, end_ms, clock
+        self._last, self._sequence = start_ms, SEQUENCES - 1
+        self._lock = threading.Lock()
+
+    @property
+    def last_ms(self) -> int:
+        """The millisecond of the newest id."""
+        return self._last
+
+    def next(self) -> int:
+        """A new id, greater than every earlier one of this node."""
+        with self._lock:
+            moment = self._clock()
+            if moment <= self._last and self._sequence < SEQUENCES - 1 and self._last - moment <= MAX_WAIT_MS:
+                moment, self._sequence = self._last, self._sequence + 1
+            elif moment > self._last:
+                self._sequence = 0
+            else:
+                moment, self._sequence = self._wait_past(self._last), 0
+            if moment > self.end_ms:
+                raise Unavailable("The lease of this process's id node is over.", retry_after=1)
+            self._last = moment
+            return (moment - EPOCH_MS) << 22 | self.node << 12 | self._sequence
+
+    def _wait_past(self, last: int) -> int:
+        deadline = time.monotonic() + MAX_WAIT_MS / 1000
+        while (moment := self._clock()) <= last:
+            if time.monotonic() >= deadline:
+                raise Unavailable("The clock of this machine stepped back; no new ids until it catches up.", retry_after=2)
+            time.sleep(0.0002)
+        return moment
+
+
+class _Process:
+    """The lease of this process. Forked children start without one."""
+
+    flakes: Snowflakes | None = None
+    token = 0
+    lock = threading.Lock()
+
+
+def _forget() -> None:
+    _Process.flakes, _Process.lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def next_id() -> int:
+    """A new id of this process. Raises Unavailable when the clock stepped back or no node could be leased."""
+    if _Process.flakes is None:
+        ensure_lease()
+    assert _Process.flakes is not None  # noqa: S101
+    return _Process.flakes.next()
+
+
+def ensure_lease() -> None:
+    """Lease a node, or extend the lease when half of it is over. Opens a short transaction of its own."""
+    flakes = _Process.flakes
+    if flakes and wall_ms() < flakes.end_ms - LEASE_MS // 2:
+        return
+    with _Process.lock:
+        flakes = _Process.flakes
+        if flakes and wall_ms() < flakes.end_ms - LEASE_MS // 2:
+            return
+        if flakes is None or not _extend(flakes):
+            _Process.flakes = lease_node()
+
+
+before_writing.append(ensure_lease)
+
+
+def lease_node() -> Snowflakes:
+    """Lease a free node for ten minutes: the first whose lease is over and whose newest possible id lies in the past.
+
+    `used_until_ms` bounds every id a former holder can have made, so a clock behind that holder's never repeats one.
+    """
+    token = int.from_bytes(os.urandom(7), "big")
+    for _ in range(50):
+        moment = wall_ms()
+        with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+            held = {row.node: row for row in connection.execute(select(node_leases))}
+            node = next((n for n in range(NODES) if n not in held or _free(held[n], moment)), None)
+            if node is None:
+                raise Unavailable("All 1,024 id nodes are leased.", retry_after=5)
+            row = {"host": socket.gethostname(), "pid": os.getpid(), "token": token,
+                   "leased_until_ms": moment + LEASE_MS, "used_until_ms": moment + LEASE_MS}  # fmt: skip
+            try:
+                if node not in held:
+                    connection.execute(insert(node_leases).values(node=node, **row))
+                    won = True
+                else:
+                    same = node_leases.c.token == held[node].token
+                    won = connection.execute(update(node_leases).where(node_leases.c.node == node, same).values(row)).rowcount
+            except IntegrityError:
+                won = False
+        if won:
+            _Process.token = token
+            start = held[node].used_until_ms if node in held else moment - 1
+            return Snowflakes(node, start, moment + LEASE_MS)
+    raise Unavailable("No id node could be leased.", retry_after=1)
+
+
+def _free(row: object, moment: int) -> bool:
+    return row.leased_until_ms < moment and row.used_until_ms < moment  # type: ignore[attr-defined]
+
+
+def _extend(flakes: Snowflakes) -> bool:
+    until = wall_ms() + LEASE_MS
+    if until < flakes.end_ms:  # the clock stepped back: the longer promise stands
+        return True
+    mine = (node_leases.c.node == flakes.node) & (node_leases.c.token == _Process.token)
+    with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+        values = {"leased_until_ms": until, "used_until_ms": until}
+        if not connection.execute(update(node_leases).where(mine).values(values)).rowcount:
+            return False
+    flakes.end_ms = until
+    return True
+
+
+def release_node() -> None:
+    """Give the node back at a clean exit, so that the next process can have it at once. Needs an application context."""
+    flakes, _Process.flakes = _Process.flakes, None
+    if flakes is None:
+        return
+    mine = (node_leases.c.node == flakes.node) & (node_leases.c.token == _Process.token)
+    with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+        connection.execute(update(node_leases).where(mine).values(leased_until_ms=0, used_until_ms=flakes.last_ms))

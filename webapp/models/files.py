@@ -1,0 +1,112 @@
+"""Files, their versions, the bytes they name, and the previews made of them."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base
+from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state, live
+
+LIVING = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
+AT = text("coalesce(folder_id, 0)")
+
+
+class Blob(Base):
+    """Content, stored once: addressed by its sha-256. `refcount` is the number of file versions that name it."""
+
+    __tablename__ = "blobs"
+
+    id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    size: Mapped[BigInt]
+    storage_key: Mapped[str] = mapped_column(String(200))
+    refcount: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[Moment]
+    verified_at: Mapped[MaybeMoment]
+    damaged_at: Mapped[MaybeMoment]
+    facts: Mapped[dict[str, Any]] = mapped_column(DOCUMENT, default=dict)  # width, height, pages: found by jobs
+
+
+class File(Record, Base):
+    """A file as it is now. mime, size and sha256 repeat the current version's, so that lists read one table."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        Index("uq_files_name", "owner_id", AT, "name_key", unique=True, **LIVING),
+        Index("ix_files_by_name", "owner_id", AT, "sort_key", "id", **LIVING),
+        Index("ix_files_by_time", "owner_id", AT, "updated_at", "id", **LIVING),
+        Index("ix_files_by_size", "owner_id", AT, "size", "id", **LIVING),
+        Index("ix_files_all_by_name", "owner_id", "sort_key", "id", **LIVING),
+        Index("ix_files_all_by_time", "owner_id", "updated_at", "id", **LIVING),
+        Index("ix_files_all_by_size", "owner_id", "size", "id", **LIVING),
+        Index("ix_files_trash", "owner_id", "deleted_at", "id",
+              sqlite_where=text("deleted_at IS NOT NULL"), postgresql_where=text("deleted_at IS NOT NULL")),
+        Index("ix_files_folder_id", "folder_id"),
+    )  # fmt: skip
+
+    owner_id: Mapped[int] = mapped_column(BIG, ForeignKey("users.id"))
+    folder_id: Mapped[BigInt | None] = mapped_column(ForeignKey("folders.id"))
+    name: Mapped[str] = mapped_column(String(255))
+    name_key: Mapped[str] = mapped_column(String(255))
+    sort_key: Mapped[str] = mapped_column(SORTED)
+    number: Mapped[int] = mapped_column(Integer, default=1)  # of the current version of the content
+    mime: Mapped[str] = mapped_column(String(120))
+    size: Mapped[BigInt]
+    sha256: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str] = mapped_column(Text, default="")
+    tags: Mapped[list[str]] = mapped_column(DOCUMENT, default=list)
+
+
+class FileVersion(Base):
+    """One content of a file; numbers count from 1 and are never reused."""
+
+    __tablename__ = "file_versions"
+    __table_args__ = (Index("uq_file_versions_number", "file_id", "number", unique=True),)
+
+    id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
+    file_id: Mapped[int] = mapped_column(BIG, ForeignKey("files.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    blob_id: Mapped[int] = mapped_column(BIG, ForeignKey("blobs.id"), index=True)
+    author_id: Mapped[BigInt | None] = mapped_column(ForeignKey("users.id"))
+    mime: Mapped[str] = mapped_column(String(120))
+    created_at: Mapped[Moment]
+
+
+class Preview(Base):
+    """A picture of a blob's content at most `size` pixels wide and high, itself a file in the store."""
+
+    __tablename__ = "previews"
+
+    blob_id: Mapped[int] = mapped_column(BIG, ForeignKey("blobs.id"), primary_key=True)
+    size: Mapped[int] = mapped_column(Integer, primary_key=True)
+    storage_key: Mapped[str] = mapped_column(String(200))
+    mime: Mapped[str] = mapped_column(String(40))
+    byte_size: Mapped[BigInt]
+    created_at: Mapped[Moment]
+
+
+def live_file(owner_id: int, file_uuid: UUID) -> Select[tuple[File]]:
+    """One living file found through its owner."""
+    return live(File).where(File.owner_id == owner_id, File.uuid == file_uuid)
+
+
+def deleted_file(owner_id: int, file_uuid: UUID) -> Select[tuple[File]]:
+    """One file in the owner's trash."""
+    return any_state(File).where(File.owner_id == owner_id, File.uuid == file_uuid, File.deleted_at.is_not(None))
+
+
+def any_blob(sha256: str) -> Select[tuple[Blob]]:
+    """The blob of this digest."""
+    return any_state(Blob).where(Blob.sha256 == sha256)
+
+
+def any_current_blob(file_id: int) -> Select[tuple[Blob]]:
+    """The blob behind a file's current version, trashed or not."""
+    return (
+        any_state(Blob)
+        .join(FileVersion, FileVersion.blob_id == Blob.id)
+        .join(File, (File.id == FileVersion.file_id) & (File.number == FileVersion.number))
+        .where(File.id == file_id)
+    )

@@ -1,0 +1,56 @@
+"""Folders: a tree per owner. `path` holds the ids from the top, /1/2/3/, so a subtree is a prefix."""
+
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Select, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base
+from webapp.models.record import BIG, SORTED, BigInt, Record, any_state, live
+from webapp.models.users import Quota
+
+MAX_DEPTH = 64
+
+
+class Folder(Record, Base):
+    """A folder. `parent_id` None is the owner's top level. `name_key` is compared, `sort_key` orders lists."""
+
+    __tablename__ = "folders"
+    __table_args__ = (
+        Index("uq_folders_name", "owner_id", text("coalesce(parent_id, 0)"), "name_key", unique=True,
+              sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_folders_listing", "owner_id", text("coalesce(parent_id, 0)"), "sort_key", "id",
+              sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_folders_path", "path", postgresql_ops={"path": "text_pattern_ops"}),
+    )  # fmt: skip
+
+    owner_id: Mapped[int] = mapped_column(BIG, ForeignKey("users.id"))
+    parent_id: Mapped[BigInt | None] = mapped_column(ForeignKey("folders.id"))
+    path: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(String(255))
+    name_key: Mapped[str] = mapped_column(String(255))
+    sort_key: Mapped[str] = mapped_column(SORTED)
+
+
+def live_folder(owner_id: int, folder_uuid: UUID) -> Select[tuple[Folder]]:
+    """One living folder found through its owner."""
+    return live(Folder).where(Folder.owner_id == owner_id, Folder.uuid == folder_uuid)
+
+
+def live_subtree(folder: Folder) -> Select[tuple[Folder]]:
+    """The folder and all living ones below it."""
+    return live(Folder).where(Folder.path.startswith(folder.path, autoescape=True))
+
+
+def live_folders_on(path: str) -> Select[tuple[Folder]]:
+    """The folders of a path from the top: breadcrumbs."""
+    ids = [int(part) for part in path.split("/") if part]
+    return live(Folder).where(Folder.id.in_(ids)).order_by(Folder.path)
+
+
+def tree_lock(owner_id: int) -> Select[tuple[int]]:
+    """Holds the owner's tree still until the transaction ends: two moves cannot build a cycle between them.
+
+    It locks the quota row, not the user row, so that sign-ins and profile changes never wait for it.
+    """
+    return any_state(Quota, Quota.user_id).where(Quota.user_id == owner_id).with_for_update()

@@ -1,0 +1,86 @@
+"""The jobs table: outbox, the queue's truth and the monitor. A broker's message only says "job N is due"."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base
+from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record
+
+STATES = ("queued", "running", "done", "failed", "dead", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """What a job's name stands for. `first_delay` doubles with each attempt; times are seconds."""
+
+    name: str
+    title: str
+    queue: str = "default"
+    max_attempts: int = 5
+    first_delay: float = 2.0
+    time_limit: float = 600.0
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        JobKind("files.sniff", "Type detection", "files"),
+        JobKind("files.verify", "Checksum", "files"),
+        JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
+        JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
+    )
+}
+QUEUES = ("default", "files", "mail", "webhooks", "upkeep")
+
+
+class Job(Record, Base):
+    """One piece of work owed. `sent_at` is when the relay last handed it to the broker; `about` names its object.
+
+    States: queued → running → done; an attempt that failed goes back to queued with a later run_at until
+    max_attempts, then dead; failed means that a repetition cannot help; cancelled by a person.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_due", "run_at", "id", sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_running", "heartbeat_at", sqlite_where=text("state = 'running'"),
+              postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_owner", "owner_id", "id"),
+        Index("ix_jobs_target", "target_uuid", "id"),
+        Index("uq_jobs_unique_key", "unique_key", unique=True,
+              sqlite_where=text("state IN ('queued', 'running')"), postgresql_where=text("state IN ('queued', 'running')")),
+    )  # fmt: skip
+
+    name: Mapped[str] = mapped_column(String(60))
+    queue: Mapped[str] = mapped_column(String(20))
+    args: Mapped[dict[str, Any]] = mapped_column(DOCUMENT, default=dict)
+    about: Mapped[str] = mapped_column(String(300), default="")
+    target_uuid: Mapped[UUID | None] = mapped_column(Uuid)
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    max_attempts: Mapped[int] = mapped_column(Integer, default=5)
+    run_at: Mapped[Moment]
+    sent_at: Mapped[MaybeMoment]
+    started_at: Mapped[MaybeMoment]
+    heartbeat_at: Mapped[MaybeMoment]
+    finished_at: Mapped[MaybeMoment]
+    progress: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(DOCUMENT)
+    unique_key: Mapped[str | None] = mapped_column(String(120))
+    owner_id: Mapped[BigInt | None] = mapped_column(ForeignKey("users.id"))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class JobEffect(Base):
+    """An effect that happened: its insert in the effect's transaction makes a second run do nothing."""
+
+    __tablename__ = "job_effects"
+
+    job_id: Mapped[int] = mapped_column(BIG, ForeignKey("jobs.id"), primary_key=True)
+    effect: Mapped[str] = mapped_column(String(60), primary_key=True)
+    created_at: Mapped[Moment]

@@ -1,0 +1,72 @@
+"""Who is signed in: one row a sign-in, of a browser or a program; refresh tokens hang on the latter."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Select, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base
+from webapp.infra.crypto import EncryptedText
+from webapp.models.record import BIG, MaybeMoment, Moment, Record, any_state, live
+from webapp.models.users import User
+
+
+class Session(Record, Base):
+    """A sign-in. Ending it is its soft deletion; access tokens and cookies that name it die with it."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_user_id", "user_id", "deleted_at"),)
+
+    user_id: Mapped[int] = mapped_column(BIG, ForeignKey("users.id"))
+    kind: Mapped[str] = mapped_column(String(10))  # browser | program
+    secret_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # sha-256 of the cookie's random id
+    expires_at: Mapped[Moment]
+    seen_at: Mapped[Moment]
+    address: Mapped[str | None] = mapped_column(EncryptedText("sessions.address"))
+    agent: Mapped[str | None] = mapped_column(EncryptedText("sessions.agent"))
+
+
+class RefreshToken(Base):
+    """One link of a chain: each is used once, its successor names it as parent; the session is the family."""
+
+    __tablename__ = "refresh_tokens"
+    __table_args__ = (Index("ix_refresh_tokens_session_id", "session_id"),)
+
+    secret_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    session_id: Mapped[int] = mapped_column(BIG, ForeignKey("sessions.id"))
+    parent_hash: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[Moment]
+    expires_at: Mapped[Moment]
+    used_at: Mapped[MaybeMoment]
+
+
+class SignInAttempt(Base):
+    """A failed proof of identity, by keyed digest of account and address: counted exactly, with or without Redis."""
+
+    __tablename__ = "sign_in_attempts"
+    __table_args__ = (Index("ix_sign_in_attempts_subject", "subject", "created_at"),)
+
+    id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
+    subject: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[Moment]
+
+
+def live_identity() -> Select[tuple[int, str, str, str]]:
+    """Columns of a living session and its living, unsuspended user: what an actor is made of."""
+    return (
+        live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind,
+             Session.secret_hash, Session.seen_at, Session.expires_at, User.id, User.uuid, User.email, User.name,
+             User.locale, User.time_zone, User.version, User.created_at)
+        .join(User, User.id == Session.user_id)
+        .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
+    )  # fmt: skip
+
+
+def live_sessions_of(user_id: int, moment: datetime) -> Select[tuple[Session]]:
+    """The user's sign-ins that have not ended or run out, newest activity first."""
+    return live(Session).where(Session.user_id == user_id, Session.expires_at > moment).order_by(Session.seen_at.desc(), Session.id)
+
+
+def any_refresh_token(secret_hash: str) -> Select[tuple[RefreshToken]]:
+    """A refresh token, used or not."""
+    return any_state(RefreshToken).where(RefreshToken.secret_hash == secret_hash)

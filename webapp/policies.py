@@ -1,0 +1,74 @@
+"""Every permission, who holds it by default, and the actor who is asked for it."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from webapp.errors import Refused, Unauthenticated
+
+MEMBER, MANAGER, ADMIN, GUEST = "member", "manager", "admin", "guest"
+
+# permission: (what it allows, roles that hold it by default)
+PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
+    "account.read": ("See one's own profile and sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "account.write": ("Change one's own profile and end sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "files.read": ("List and download files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
+    "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "jobs.write": ("Replay and cancel one's own jobs", frozenset({MEMBER, MANAGER, ADMIN})),
+    "system.read": ("See the installation's health in detail", frozenset({ADMIN})),
+}
+
+
+def permissions_of(roles: frozenset[str]) -> frozenset[str]:
+    """All permissions that any of these roles holds."""
+    return frozenset(name for name, (_, holders) in PERMISSIONS.items() if holders & roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, from where, in which request: all that a service knows of its caller."""
+
+    id: int
+    uuid: UUID
+    email: str
+    name: str
+    roles: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    session_id: int | None = None
+    locale: str | None = None
+    time_zone: str | None = None
+    address: str | None = None
+    agent: str | None = None
+    request_id: str | None = None
+    scopes: frozenset[str] | None = field(default=None)  # None: all that the roles allow
+
+    def can(self, permission: str) -> bool:
+        """Whether role and token both allow it."""
+        return permission in self.permissions and (self.scopes is None or permission in self.scopes)
+
+    @property
+    def is_admin(self) -> bool:
+        return ADMIN in self.roles
+
+    @property
+    def initials(self) -> str:
+        """Up to two letters for the picture in the corner."""
+        words = self.name.split() or [self.email]
+        return "".join(word[0] for word in (words[0], *words[1:][-1:])).upper()
+
+
+def require(actor: Actor | None, permission: str) -> Actor:
+    """The actor, when the permission is theirs. Raises Unauthenticated for nobody, Refused for somebody without it."""
+    if permission not in PERMISSIONS:
+        raise KeyError(permission)
+    if actor is None:
+        raise Unauthenticated
+    if not actor.can(permission):
+        raise Refused(f"This needs the permission {permission}.")
+    return actor
+
+
+def system_actor(request_id: str | None = None) -> Actor:
+    """The vault itself: jobs and commands act as it. It owns nothing and id 0 never names an account."""
+    return Actor(id=0, uuid=UUID(int=0), email="", name="System", roles=frozenset({ADMIN}),
+                 permissions=frozenset(PERMISSIONS), request_id=request_id)  # fmt: skip
