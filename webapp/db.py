@@ -24,7 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import Executable
 
 from webapp.config import Settings
-from webapp.errors import Conflict, HoldfastError, Invalid, Stale, Unavailable
+from webapp.errors import Conflict, DiskFull, HoldfastError, Invalid, Stale, Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -241,6 +241,8 @@ def meaning_of(error: Exception) -> HoldfastError | None:
         return Invalid("A value is out of range.")
     if state in {"55P03", "40P01", "40001", "57014"} or "database is locked" in text:
         return Unavailable("Somebody else is changing the same thing. Try again in a moment.", retry_after=1)
+    if state == "53100" or "disk is full" in text:
+        return DiskFull("The database's disk is full. Nothing was stored; tell your administrator.")
     if isinstance(error, OperationalError) or getattr(error, "connection_invalidated", False):
         return Unavailable("The database does not answer. Try again in a moment.", retry_after=2)
     return None

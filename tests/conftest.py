@@ -1,0 +1,177 @@
+"""Fixtures: one application per database and session, emptied between tests; people to act as."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import delete
+
+from webapp.app import create_app
+from webapp.config import Settings, load_settings, use_settings
+from webapp.db import Base, db
+from webapp.infra import ids
+from webapp.policies import Actor
+from webapp.services import sessions, users
+
+PASSWORD = "Correct-Horse-7-Battery"
+SERVER = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+PORTS = {"postgresql": 5432, "redis": 6379, "rabbitmq": 5672}
+
+
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((host, port)) == 0
+
+
+def need(service: str) -> None:
+    """Skip the test by name where the service is absent; fail instead under REQUIRE_SERVICES=1."""
+    if not answers(PORTS[service]):
+        reason = f"{service} does not answer on port {PORTS[service]}"
+        pytest.fail(reason) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A fresh database for this test process, dropped at the end."""
+    need("postgresql")
+    name = f"holdfast_test_{os.getpid()}_{secrets.token_hex(3)}"
+    admin = psycopg2.connect(SERVER)
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    yield SERVER.rsplit("/", 1)[0] + f"/{name}"
+    with admin.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    admin.close()
+
+
+def make_settings(var_dir: Path, **extra: str) -> Settings:
+    """Settings of a test: nothing from the surroundings, cheap time-outs, everything under var_dir."""
+    return load_settings({"APP_ENV": "test", "VAR_DIR": str(var_dir), "LOG_LEVEL": "error",
+                          "RATE_LIMIT": "1000000 per minute", **extra})  # fmt: skip
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def session_app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """The application on each database, its tables made by the migrations."""
+    extra = {} if request.param == "sqlite" else {"DATABASE_URL": request.getfixturevalue("postgres_url")}
+    settings = make_settings(tmp_path_factory.mktemp(request.param), **extra)
+    application = create_app(settings)
+    application.config["HOLDFAST_SETTINGS"] = settings
+    with application.app_context():
+        migrate(application)
+    yield application
+    with application.app_context():
+        ids._forget()
+        db.session.remove()
+        db.engine.dispose()
+
+
+def migrate(application: Flask) -> None:
+    """Bring the application's database to the newest revision."""
+    from flask_migrate import upgrade
+
+    upgrade(directory=str(Path(application.root_path).parent / "migrations"))
+
+
+def empty(application: Flask) -> None:
+    """Delete every row, children first."""
+    with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+        for table in reversed(Base.metadata.sorted_tables):
+            if table.name not in {"node_leases", "alembic_version"}:
+                connection.execute(delete(table) if table.name != "folders" else delete(table))
+
+
+@pytest.fixture
+def app(session_app: Flask) -> Iterator[Flask]:
+    """The application with an empty database, inside an application context."""
+    use_settings(session_app.config["HOLDFAST_SETTINGS"])
+    if ids._Process.flakes and ids._Process.database is not session_app:
+        ids._forget()
+    with session_app.app_context():
+        empty(session_app)
+        sessions.forget_identities()
+        yield session_app
+        db.session.rollback()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser or program that has not signed in."""
+    return app.test_client()
+
+
+@pytest.fixture
+def person(app: Flask) -> Callable[..., Actor]:
+    """Makes an account and returns it as an actor: person("mira", role="admin")."""
+
+    def make(name: str, role: str = "member") -> Actor:
+        wish = users.NewUser(email=f"{name}@harbour.example", name=name.title(), password=PASSWORD)
+        return users.create_user(None, wish, role=role)
+
+    return make
+
+
+@pytest.fixture
+def member(person: Callable[..., Actor]) -> Actor:
+    """An ordinary account."""
+    return person("mira")
+
+
+@pytest.fixture
+def stranger(person: Callable[..., Actor]) -> Actor:
+    """Another ordinary account, with no part in the first one's files."""
+    return person("stranger")
+
+
+@pytest.fixture
+def admin(person: Callable[..., Actor]) -> Actor:
+    """An administrator."""
+    return person("ana", role="admin")
+
+
+@pytest.fixture
+def bearer(client: FlaskClient) -> Callable[[Actor], dict[str, str]]:
+    """Headers of a program signed in as the actor."""
+
+    def headers(actor: Actor) -> dict[str, str]:
+        answer = client.post("/api/v1/auth/login", json={"email": actor.email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        return {"Authorization": f"Bearer {answer.json['access_token']}"}
+
+    return headers
+
+
+@pytest.fixture
+def signed_in(app: Flask) -> Callable[[Actor], FlaskClient]:
+    """A browser signed in as the actor by the form of the sign-in page."""
+
+    def browser(actor: Actor) -> FlaskClient:
+        client = app.test_client()
+        token = csrf_of(client.get("/sign-in").text)
+        answer = client.post("/sign-in", data={"email": actor.email, "password": PASSWORD, "csrf_token": token})
+        assert answer.status_code == 302, answer.text
+        return client
+
+    return browser
+
+
+def csrf_of(page: str) -> str:
+    """The CSRF token that a page carries for its scripts."""
+    return page.split('name="csrf-token" content="', 1)[1].split('"', 1)[0]
+
+
+@pytest.fixture
+def run_jobs(app: Flask) -> Callable[[], int]:
+    """Runs all due jobs in this thread, as a worker would; returns how many ran."""
+    from tasks.embedded import run_due_jobs
+
+    return lambda: run_due_jobs(app)
