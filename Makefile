@@ -10,7 +10,9 @@ BIN := .venv/bin
 PY := $(BIN)/python
 FLASK := $(BIN)/flask --app wsgi
 COMPOSE ?= docker compose
-SERVICES := $(COMPOSE) -f deploy/services.yml
+# Its own project, so that these servers and those of a deployment on the same machine never meet.
+SERVICES := PUBLIC_URL=http://127.0.0.1:8000 ADMIN_EMAIL=nobody@example.org $(COMPOSE) --project-name holdfast-dev \
+  --file docker-compose.yml --file deploy/services.yml
 IMAGE ?= holdfast
 # Two cores are common on build machines; `make test JOBS=8` uses more, `JOBS=0` runs in one process.
 JOBS ?= 2
@@ -115,7 +117,7 @@ secrets: ## Make the secrets of the compose file in deploy/secrets/ (never overw
 
 .PHONY: services-up
 services-up: secrets ## Start PostgreSQL, Redis and RabbitMQ for development, on 127.0.0.1
-	@$(SERVICES) up --detach --wait
+	@$(SERVICES) up --detach --wait postgres redis rabbitmq
 	@sed -n 's/^# use: //p' deploy/services.yml
 
 .PHONY: services-down
@@ -132,7 +134,7 @@ image: ## Build the image that serves web, worker and relay
 
 .PHONY: image-run
 image-run: ## Run the image on the embedded default at http://127.0.0.1:8000, data in the volume `holdfast`
-	@docker run --rm --interactive --read-only --tmpfs /tmp --volume holdfast:/app/var \
+	@docker run --rm --interactive --read-only --tmpfs /tmp --volume holdfast:/var/lib/holdfast \
 	  --publish 127.0.0.1:$${PORT:-8000}:8000 --env HOST=0.0.0.0 --env APP_ENV=development $(IMAGE) python -m tasks.serve
 
 .PHONY: lock
