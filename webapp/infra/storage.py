@@ -38,6 +38,7 @@ class Store(Protocol):
     """Where blobs live. Keys are relative paths that this store makes from digests, never from names."""
 
     def draft(self) -> Draft: ...
+    def key(self, digest: str) -> str: ...
     def keep(self, draft: Draft, *, replace: bool = False) -> str: ...
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]: ...
     def size(self, key: str) -> int | None: ...
@@ -117,6 +118,10 @@ class LocalStore:
         """A new empty draft. Raises DiskFull or Unavailable."""
         return LocalDraft(self.drafts / f"{time.time_ns():x}-{secrets.token_hex(6)}")
 
+    def key(self, digest: str) -> str:
+        """Where content of this sha-256 belongs."""
+        return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
     def keep(self, draft: LocalDraft, *, replace: bool = False) -> str:
         """Put the draft in its place and return the key. Content that is there already is not written again.
 
@@ -125,7 +130,7 @@ class LocalStore:
         """
         draft.sync()
         digest = draft.sha256()
-        key = f"{digest[:2]}/{digest[2:4]}/{digest}"
+        key = self.key(digest)
         final = self.root / key
         with _disk_errors():
             if not replace and self.size(key) == draft.size:

@@ -3,10 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, text
+from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
+from webapp.models.folders import TOP
 from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state, live
 
 LIVING = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
@@ -57,6 +58,9 @@ class File(Record, Base):
     sha256: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[str]] = mapped_column(DOCUMENT, default=list)
+
+
+file_place = func.coalesce(File.folder_id, TOP)
 
 
 class FileVersion(Base):

@@ -2,12 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Select, String, Text, text
+from sqlalchemy import ForeignKey, Index, Select, String, Text, func, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
-from webapp.models.record import BIG, SORTED, BigInt, Record, any_state, live
-from webapp.models.users import Quota
+from webapp.models.record import BIG, SORTED, BigInt, Record, live
 
 MAX_DEPTH = 64
 
@@ -32,6 +31,10 @@ class Folder(Record, Base):
     sort_key: Mapped[str] = mapped_column(SORTED)
 
 
+TOP = literal_column("0")  # written out, not bound: SQLite matches an index on an expression to the letter
+folder_place = func.coalesce(Folder.parent_id, TOP)
+
+
 def live_folder(owner_id: int, folder_uuid: UUID) -> Select[tuple[Folder]]:
     """One living folder found through its owner."""
     return live(Folder).where(Folder.owner_id == owner_id, Folder.uuid == folder_uuid)
@@ -46,11 +49,3 @@ def live_folders_on(path: str) -> Select[tuple[Folder]]:
     """The folders of a path from the top: breadcrumbs."""
     ids = [int(part) for part in path.split("/") if part]
     return live(Folder).where(Folder.id.in_(ids)).order_by(Folder.path)
-
-
-def tree_lock(owner_id: int) -> Select[tuple[int]]:
-    """Holds the owner's tree still until the transaction ends: two moves cannot build a cycle between them.
-
-    It locks the quota row, not the user row, so that sign-ins and profile changes never wait for it.
-    """
-    return any_state(Quota, Quota.user_id).where(Quota.user_id == owner_id).with_for_update()

@@ -1,0 +1,81 @@
+"""Bytes behind file versions: stored once, counted, swept when nothing names them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import structlog
+from sqlalchemy import delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webapp.db import db, read_rows, transactional
+from webapp.infra.clock import now
+from webapp.infra.ids import next_id
+from webapp.infra.storage import LocalDraft, store
+from webapp.models.files import Blob, Preview
+from webapp.models.record import any_state
+
+log = structlog.get_logger("webapp.blobs")
+YOUNG = 3600.0  # seconds: younger bytes may belong to a transaction that has not committed yet
+
+
+def adopt_draft(draft: LocalDraft) -> int:
+    """Make the draft a blob with one more reference and return the blob's id. Must run inside a transaction.
+
+    The row is locked first and the bytes are moved into place under that lock, so a sweep never takes what is being
+    adopted; the row commits only after the bytes are on the disk. A damaged blob is healed by the fresh bytes.
+    """
+    draft.sync()
+    digest = draft.sha256()
+    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
+    row = dialect.insert(Blob).values(id=next_id(), sha256=digest, size=draft.size, storage_key=store().key(digest),
+                                      refcount=1, created_at=now(), facts={})  # fmt: skip
+    adopted = row.on_conflict_do_update(index_elements=["sha256"], set_={"refcount": Blob.refcount + 1})
+    blob = db.session.execute(adopted.returning(Blob.id, Blob.damaged_at)).one()
+    store().keep(draft, replace=blob.damaged_at is not None)
+    if blob.damaged_at:
+        db.session.execute(update(Blob).where(Blob.id == blob.id).values(damaged_at=None))
+    return blob.id
+
+
+def sweep_blobs(young: float = YOUNG) -> int:
+    """Remove bytes that nothing names: drafts of uploads that died, blobs without a version. Returns how many.
+
+    Each is removed under its row's lock and only when older than `young` seconds.
+    """
+    count = 0
+    for keys in batched(store().keys_older_than(young), 500):
+        named = _named_among(keys)
+        for key in keys:
+            if key.startswith("drafts/"):
+                store().delete(key)
+                count += 1
+            elif key not in named:
+                count += _sweep_key(key)
+    log.info("swept", removed=count)
+    return count
+
+
+def batched(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most `size` keys (itertools.batched comes with Python 3.12)."""
+    source = iter(keys)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def _named_among(keys: Sequence[str]) -> set[str]:
+    blobs = read_rows(any_state(Blob, Blob.storage_key).where(Blob.storage_key.in_(keys), Blob.refcount > 0))
+    previews = read_rows(any_state(Preview, Preview.storage_key).where(Preview.storage_key.in_(keys)))
+    return {row.storage_key for row in (*blobs, *previews)}
+
+
+@transactional
+def _sweep_key(key: str) -> int:
+    digest = key.rsplit("/", 1)[-1]
+    blob = db.session.scalar(any_state(Blob).where(Blob.sha256 == digest).with_for_update())
+    if blob is not None and blob.refcount > 0:
+        return 0
+    if blob is not None:
+        db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
+        db.session.execute(delete(Blob).where(Blob.id == blob.id))
+    store().delete(key)
+    return 1

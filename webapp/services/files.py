@@ -1,0 +1,208 @@
+"""Files: found through their owner, stored, renamed, moved. Bytes come as a draft of the store."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from pydantic import ConfigDict, Field
+from sqlalchemy import bindparam, func, insert
+
+from webapp.db import db, read_row, transactional
+from webapp.errors import Invalid, Missing
+from webapp.infra.clock import now
+from webapp.infra.ids import next_id
+from webapp.infra.sniffing import guess_type
+from webapp.infra.storage import LocalDraft
+from webapp.models.files import File, FileVersion, live_file
+from webapp.models.folders import Folder
+from webapp.models.record import any_state, live
+from webapp.policies import Actor, require
+from webapp.services.blobs import adopt_draft
+from webapp.services.events import Target, record
+from webapp.services.folders import NAME, check_version, find_parent, refuse_taken, taken_keys
+from webapp.services.inputs import Input
+from webapp.services.names import check_name, name_key, next_free, sibling_prefix, sort_key
+from webapp.services.placements import place
+from webapp.services.quotas import charge, lock_tree
+
+Tag = Annotated[str, Field(min_length=1, max_length=50)]
+
+
+class NewFile(Input):
+    """Where an upload goes. `conflict` says what happens to a taken name: refuse it, or rename to “name (1)”."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME
+    folder_id: UUID | None = None
+    conflict: Literal["refuse", "rename"] = "refuse"
+
+
+class FileChange(Input):
+    """What to change of a file; what is absent stays. `folder_id` null is the top."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME | None = None
+    folder_id: UUID | None = None
+    description: Annotated[str | None, Field(max_length=5000)] = None
+    tags: Annotated[list[Tag] | None, Field(max_length=50)] = None
+
+
+class FileView(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as clients see it. `size` is bytes, `number` counts contents, `version` counts changes of any kind."""
+
+    id: UUID
+    name: str
+    folder_id: UUID | None
+    mime: str
+    size: int
+    sha256: str
+    number: int
+    description: str
+    tags: list[str]
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    version: int
+
+
+FILE_COLUMNS = (File.uuid, File.name, Folder.uuid.label("folder_uuid"), File.mime, File.size, File.sha256, File.number,
+                File.description, File.tags, File.created_at, File.updated_at, File.deleted_at, File.version)  # fmt: skip
+_ONE = (
+    live(File, *FILE_COLUMNS)
+    .outerjoin(Folder, Folder.id == File.folder_id)
+    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"))
+)
+
+
+def view_row(row: object) -> FileView:
+    """The struct of a row of FILE_COLUMNS, in their order."""
+    return FileView(**dict(zip(FileView.__struct_fields__, row[: len(FILE_COLUMNS)], strict=True)))  # type: ignore[index]
+
+
+def find_file(actor: Actor, file_id: UUID, permission: str = "files.read") -> File:
+    """The living file, found through the actor. Raises Missing for what is not there or not theirs."""
+    require(actor, permission)
+    file = db.session.scalar(live_file(actor.id, file_id))
+    if file is None:
+        raise Missing("There is no such file.")
+    return file
+
+
+def show_file(actor: Actor, file_id: UUID) -> FileView:
+    """One file, read without a session. Raises Missing."""
+    require(actor, "files.read")
+    row = read_row(_ONE, {"owner_id": actor.id, "file_id": file_id})
+    if row is None:
+        raise Missing("There is no such file.")
+    return view_row(row)
+
+
+@transactional
+def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
+    """Store an upload as a new file. The bytes are on the disk before the row commits; on any error nothing stays.
+
+    Raises Conflict for a taken name, TooLarge over quota, Invalid for the name or an unknown folder, DiskFull.
+    """
+    require(actor, "files.write")
+    name = check_name(wish.name)
+    charge(actor.id, draft.size)
+    parent = find_parent(actor, wish.folder_id, "folder_id")
+    parent_id = parent.id if parent else None
+    if wish.conflict == "rename":
+        taken = taken_keys(actor.id, parent_id, sibling_prefix(name), exact=False)
+        name = next_free(name, taken) if name_key(name) in taken else name
+    else:
+        refuse_taken(actor.id, parent_id, name)
+    mime = guess_type(name, draft.head())
+    file = File(id=next_id(), owner_id=actor.id, folder_id=parent_id, name=name, name_key=name_key(name),
+                sort_key=sort_key(name), mime=mime, size=draft.size, sha256=draft.sha256(), tags=[])  # fmt: skip
+    _add_version(actor, file, adopt_draft(draft))
+    record(actor, "file.created", target_of(file), {"name": (None, name), "size": (None, draft.size)})
+    return view_of(file)
+
+
+@transactional
+def replace_content(actor: Actor, file_id: UUID, draft: LocalDraft, expected: int | None = None) -> FileView:
+    """Make the draft the file's next version; the earlier ones stay. Raises Stale, TooLarge, DiskFull, Missing."""
+    require(actor, "files.write")
+    charge(actor.id, draft.size)
+    file = find_file(actor, file_id, "files.write")
+    check_version(file.version, expected)
+    before = file.sha256
+    newest = db.session.scalar(any_state(FileVersion, func.max(FileVersion.number)).where(FileVersion.file_id == file.id))
+    file.number = (newest or 0) + 1
+    file.size, file.sha256, file.mime = draft.size, draft.sha256(), guess_type(file.name, draft.head())
+    _add_version(actor, file, adopt_draft(draft))
+    record(actor, "file.replaced", target_of(file), {"sha256": (before, file.sha256)})
+    return view_of(file)
+
+
+def _add_version(actor: Actor, file: File, blob_id: int) -> None:
+    db.session.add(file)
+    db.session.flush()
+    version = {"id": next_id(), "file_id": file.id, "number": file.number, "blob_id": blob_id,
+               "author_id": actor.id, "mime": file.mime, "created_at": now()}  # fmt: skip
+    db.session.execute(insert(FileVersion).values(version))
+    place(file)
+
+
+@transactional
+def change_file(actor: Actor, file_id: UUID, wish: FileChange, expected: int | None = None) -> FileView:
+    """Rename, move, describe, tag. Raises Stale when the version is not `expected`, Conflict for a taken name."""
+    require(actor, "files.write")
+    lock_tree(actor.id)
+    file = find_file(actor, file_id, "files.write")
+    check_version(file.version, expected)
+    before = (file.name, file.folder_id, file.description, list(file.tags))
+    if wish.name is not None:
+        file.name = check_name(wish.name)
+        file.name_key, file.sort_key = name_key(file.name), sort_key(file.name)
+    if "folder_id" in wish.model_fields_set:
+        parent = find_parent(actor, wish.folder_id, "folder_id")
+        file.folder_id = parent.id if parent else None
+    if wish.description is not None:
+        file.description = _clean_text(wish.description, "description")
+    if wish.tags is not None:
+        file.tags = sorted({_clean_text(tag.strip(), "tags") for tag in wish.tags})
+    after = (file.name, file.folder_id, file.description, list(file.tags))
+    if before == after:
+        db.session.expire(file)
+        return view_of(file)
+    if before[:2] != after[:2]:
+        refuse_taken(actor.id, file.folder_id, file.name, but=file.id)
+    db.session.flush()
+    if before[:2] != after[:2]:
+        place(file)
+    names = ("name", "folder", "description", "tags")
+    changes = {n: (b, a) for n, b, a in zip(names, before, after, strict=True) if b != a}
+    record(actor, _event_of(changes), target_of(file), changes)
+    return view_of(file)
+
+
+def _event_of(changes: dict[str, tuple[object, object]]) -> str:
+    return "file.moved" if "folder" in changes else "file.renamed" if "name" in changes else "file.described"
+
+
+def _clean_text(text: str, field: str) -> str:
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise Invalid.field(field, "characters", "The text holds characters that cannot be stored.")
+    return text
+
+
+def view_of(file: File) -> FileView:
+    """The struct that answers encode, from an entity inside a transaction."""
+    db.session.flush()
+    parent = None
+    if file.folder_id is not None:
+        parent = db.session.scalar(any_state(Folder, Folder.uuid).where(Folder.id == file.folder_id))
+    return FileView(id=file.uuid, name=file.name, folder_id=parent, mime=file.mime, size=file.size, sha256=file.sha256,
+                    number=file.number, description=file.description, tags=list(file.tags), created_at=file.created_at,
+                    updated_at=file.updated_at, deleted_at=file.deleted_at, version=file.version)  # fmt: skip
+
+
+def target_of(file: File) -> Target:
+    """The file as the object of an event; its jobs work on the content that is current now."""
+    return Target("file", file.uuid, file.name, file.owner_id, {"file_id": file.id, "number": file.number})
+
+

@@ -1,0 +1,232 @@
+"""Folders: find them through their owner, make, rename and move them; a folder is never inside itself."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from pydantic import ConfigDict, Field
+from sqlalchemy import func, literal, tuple_
+
+from webapp.db import db, read_row, read_rows, transactional
+from webapp.errors import Conflict, Invalid, Missing, Stale
+from webapp.infra.ids import next_id
+from webapp.models.files import File, file_place
+from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folder, live_folders_on
+from webapp.models.record import change_rows, live
+from webapp.policies import Actor, require
+from webapp.services.cursors import Page, decode_cursor, page_of
+from webapp.services.events import Target, record
+from webapp.services.inputs import Input
+from webapp.services.names import check_name, name_key, sort_key
+from webapp.services.placements import place
+from webapp.services.quotas import lock_tree
+
+NAME = Annotated[str, Field(max_length=255, description="Display name; at most 255 bytes of UTF-8, no / or \\")]
+
+
+class NewFolder(Input):
+    """A folder to make; without `parent_id` at the top."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME
+    parent_id: UUID | None = None
+
+
+class FolderChange(Input):
+    """A new name, a new parent (null: the top), or both; what is absent stays."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME | None = None
+    parent_id: UUID | None = None
+
+
+class FolderFilter(Input):
+    """Folders inside `parent_id` (the top level when absent), by name."""
+
+    parent_id: UUID | None = None
+    q: Annotated[str | None, Field(max_length=200)] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class FolderView(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder as clients see it."""
+
+    id: UUID
+    name: str
+    parent_id: UUID | None
+    created_at: Any
+    updated_at: Any
+    version: int
+
+
+class Crumb(msgspec.Struct, frozen=True):
+    """One step of the way from the top."""
+
+    id: UUID
+    name: str
+
+
+def find_folder(actor: Actor, folder_id: UUID, permission: str = "files.read") -> Folder:
+    """The living folder, found through the actor. Raises Missing for what is not there or not theirs."""
+    require(actor, permission)
+    folder = db.session.scalar(live_folder(actor.id, folder_id))
+    if folder is None:
+        raise Missing("There is no such folder.")
+    return folder
+
+
+def find_parent(actor: Actor, folder_id: UUID | None, field: str) -> Folder | None:
+    """The folder that something is to be put into; None is the top. An unknown one is a fault of that input field."""
+    if folder_id is None:
+        return None
+    try:
+        return find_folder(actor, folder_id, "files.write")
+    except Missing as error:
+        raise Invalid.field(field, "unknown_folder", "There is no such folder.") from error
+
+
+def show_folder(actor: Actor, folder_id: UUID) -> FolderView:
+    """One folder."""
+    return view_of(find_folder(actor, folder_id))
+
+
+def list_crumbs(actor: Actor, folder_id: UUID) -> list[Crumb]:
+    """The way from the top to the folder, itself included."""
+    row = read_row(live(Folder, Folder.path).where(Folder.owner_id == actor.id, Folder.uuid == folder_id))
+    if row is None:
+        raise Missing("There is no such folder.")
+    return [Crumb(folder.uuid, folder.name) for folder in db.session.scalars(live_folders_on(row.path))]
+
+
+def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
+    """The folders inside one folder, ordered by name."""
+    require(actor, "files.read")
+    parent = find_folder(actor, query.parent_id) if query.parent_id else None
+    select = live(Folder, Folder.uuid, Folder.name, Folder.created_at, Folder.updated_at, Folder.version,
+                  Folder.sort_key, Folder.id).where(Folder.owner_id == actor.id, _inside(parent))  # fmt: skip
+    if query.q:
+        select = select.where(Folder.name_key.icontains(name_key(query.q), autoescape=True))
+    if query.cursor:
+        name, number = decode_cursor(query.cursor, (str, int))
+        select = select.where(tuple_(Folder.sort_key, Folder.id) > tuple_(literal(name), literal(number)))
+    rows = read_rows(select.order_by(Folder.sort_key, Folder.id).limit(query.limit + 1))
+    parent_id = parent.uuid if parent else None
+    return page_of(rows, query.limit, lambda row: _row_view(row, parent_id), lambda row: (row.sort_key, row.id))
+
+
+@transactional
+def create_folder(actor: Actor, wish: NewFolder) -> FolderView:
+    """Make a folder. Raises Conflict for a taken name, Invalid for an unknown parent or more than 64 levels."""
+    require(actor, "files.write")
+    lock_tree(actor.id)
+    parent = find_parent(actor, wish.parent_id, "parent_id")
+    name = check_name(wish.name)
+    refuse_taken(actor.id, parent.id if parent else None, name)
+    number = next_id()
+    folder = Folder(id=number, owner_id=actor.id, parent_id=parent.id if parent else None, path=_path_under(parent, number),
+                    name=name, name_key=name_key(name), sort_key=sort_key(name))  # fmt: skip
+    _check_depth(folder.path)
+    db.session.add(folder)
+    db.session.flush()
+    place(folder)
+    record(actor, "folder.created", _target(folder), {"name": (None, name)})
+    return view_of(folder)
+
+
+@transactional
+def change_folder(actor: Actor, folder_id: UUID, wish: FolderChange, expected: int | None = None) -> FolderView:
+    """Rename, move, or both. A move takes the whole subtree along in one statement.
+
+    Raises Stale when the version is not `expected`, Conflict for a taken name or a move into itself.
+    """
+    require(actor, "files.write")
+    lock_tree(actor.id)
+    folder = find_folder(actor, folder_id, "files.write")
+    check_version(folder.version, expected)
+    before = {"name": folder.name, "parent": str(parent_uuid(folder))}
+    if "parent_id" in wish.model_fields_set:
+        _move(folder, find_parent(actor, wish.parent_id, "parent_id"))
+    if wish.name is not None:
+        folder.name = check_name(wish.name)
+        folder.name_key, folder.sort_key = name_key(folder.name), sort_key(folder.name)
+    if not db.session.is_modified(folder):
+        return view_of(folder)
+    refuse_taken(actor.id, folder.parent_id, folder.name, but=folder.id)
+    db.session.flush()
+    place(folder)
+    after = {"name": folder.name, "parent": str(parent_uuid(folder))}
+    changes = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+    record(actor, "folder.moved" if "parent" in changes else "folder.renamed", _target(folder), changes)
+    return view_of(folder)
+
+
+def _move(folder: Folder, parent: Folder | None) -> None:
+    if parent is not None and parent.path.startswith(folder.path):
+        raise Conflict("A folder cannot be moved into itself or into a folder inside it.", code="cycle")
+    if folder.parent_id == (parent.id if parent else None):
+        return
+    old, new = folder.path, _path_under(parent, folder.id)
+    below = Folder.path.startswith(old, autoescape=True) & (Folder.id != folder.id)
+    slashes = func.length(Folder.path) - func.length(func.replace(Folder.path, "/", ""))
+    deepest = db.session.scalar(live(Folder, func.max(slashes)).where(below)) or 0
+    _check_depth(new + "/" * max(0, deepest - old.count("/")))
+    statement = change_rows(Folder, below, path=literal(new) + func.substr(Folder.path, len(old) + 1))
+    db.session.execute(statement, execution_options={"synchronize_session": False})
+    folder.path, folder.parent_id = new, parent.id if parent else None
+
+
+def _check_depth(path: str) -> None:
+    if path.count("/") - 1 > MAX_DEPTH:
+        raise Invalid.field("parent_id", "too_deep", f"Folders nest at most {MAX_DEPTH} levels.")
+
+
+def _path_under(parent: Folder | None, folder_id: int) -> str:
+    return f"{parent.path if parent else '/'}{folder_id}/"
+
+
+def _inside(parent: Folder | None) -> Any:
+    return folder_place == (parent.id if parent else 0)
+
+
+def refuse_taken(owner_id: int, parent_id: int | None, name: str, *, but: int | None = None) -> None:
+    """Raise Conflict when a living sibling, file or folder, has the name. Call it under the owner's tree lock."""
+    if name_key(name) in taken_keys(owner_id, parent_id, name_key(name), but=but):
+        raise Conflict(f"There is already something called “{name}” here.", code="name_taken")
+
+
+def taken_keys(owner_id: int, parent_id: int | None, prefix: str, *, but: int | None = None, exact: bool = True) -> set[str]:
+    """Keys of the living siblings' names: the one equal to `prefix`, or all that start with it."""
+    found: set[str] = set()
+    for model, place_of in ((Folder, folder_place), (File, file_place)):
+        here = (model.owner_id == owner_id) & (place_of == (parent_id or 0)) & (model.id != (but or 0))
+        alike = model.name_key == prefix if exact else model.name_key.startswith(prefix, autoescape=True)
+        found.update(db.session.scalars(live(model, model.name_key).where(here, alike)))
+    return found
+
+
+def check_version(present: int, expected: int | None) -> None:
+    """Raise Stale when the caller saw another version than the present one."""
+    if expected is not None and expected != present:
+        raise Stale("Somebody changed this in the meantime. Load it again and repeat your change.")
+
+
+def parent_uuid(folder: Folder) -> UUID | None:
+    """Public id of the folder's parent."""
+    if folder.parent_id is None:
+        return None
+    return db.session.scalar(live(Folder, Folder.uuid).where(Folder.id == folder.parent_id))
+
+
+def view_of(folder: Folder) -> FolderView:
+    """The struct that answers encode."""
+    return _row_view(folder, parent_uuid(folder))
+
+
+def _row_view(row: Any, parent_id: UUID | None) -> FolderView:
+    return FolderView(id=row.uuid, name=row.name, parent_id=parent_id, created_at=row.created_at,
+                      updated_at=row.updated_at, version=row.version)  # fmt: skip
+
+
+def _target(folder: Folder) -> Target:
+    return Target("folder", folder.uuid, folder.name, folder.owner_id, {"folder_id": folder.id})

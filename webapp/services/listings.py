@@ -1,0 +1,197 @@
+"""Lists of files, and of folders and files together, paged by key: page 10,000 costs what page 1 does."""
+
+import re
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from pydantic import Field
+from sqlalchemy import JSON, Select, String, bindparam, cast, exists, func, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
+
+from webapp.db import db, read_row, read_rows
+from webapp.errors import Invalid, Missing
+from webapp.models.files import Blob, File, Preview, file_place
+from webapp.models.folders import Folder, folder_place
+from webapp.models.jobs import Job
+from webapp.models.record import live
+from webapp.models.users import User
+from webapp.policies import Actor, require
+from webapp.services.cursors import Page, decode_cursor, encode_cursor, page_of
+from webapp.services.files import FILE_COLUMNS, FileView, view_row
+from webapp.services.inputs import Input
+from webapp.services.names import name_key
+from webapp.services.trash import list_trash
+
+SMALL = 64  # pixels: the preview in a row
+Sort = Literal["name", "-name", "updated_at", "-updated_at", "size", "-size"]
+SORTS: dict[str, tuple[Any, type]] = {
+    "name": (File.sort_key, str),
+    "updated_at": (File.updated_at, datetime),
+    "size": (File.size, int),
+}
+
+
+class FileFilter(Input):
+    """Which files to list. `folder_id` is a folder, `root` (the top level) or absent (everywhere)."""
+
+    folder_id: UUID | Literal["root"] | None = None
+    trashed: bool = False
+    type: Annotated[str | None, Field(pattern=r"^[a-z0-9.+-]{1,60}(/[a-z0-9.+-]{1,60})?$", description="image or image/png")] = None
+    tag: Annotated[str | None, Field(min_length=1, max_length=50)] = None
+    q: Annotated[str | None, Field(min_length=1, max_length=200, description="part of the name")] = None
+    sort: Sort = "name"
+    limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder or a file as a line of the files page."""
+
+    kind: Literal["folder", "file"]
+    id: UUID
+    name: str
+    mime: str | None = None
+    size: int | None = None
+    number: int = 1
+    updated_at: datetime
+    version: int
+    owner: str
+    thumbnail: bool = False
+    busy: bool = False
+    damaged: bool = False
+
+
+def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
+    """The actor's files that match, one statement. Raises Missing for an unknown folder, Invalid for a foreign cursor."""
+    require(actor, "files.read")
+    if query.trashed:
+        if query.folder_id or query.type or query.tag or query.q or query.sort != "name":
+            raise Invalid.field("trashed", "combination", "The trash is one list: it takes no other filter.")
+        return list_trash(actor, query.limit, query.cursor)
+    name = query.sort.removeprefix("-")
+    shape = (query.sort, bool(query.cursor), query.folder_id is not None, _type_shape(query.type), bool(query.tag), bool(query.q))
+    parameters: dict[str, Any] = {"owner_id": actor.id, "rows": query.limit + 1}
+    if query.cursor:
+        parameters["key"], parameters["row_id"] = decode_cursor(query.cursor, (SORTS[name][1], int))
+    if query.folder_id is not None:
+        parameters["place"] = 0 if query.folder_id == "root" else folder_number(actor, query.folder_id)
+    if query.type:
+        parameters["mime"] = query.type if "/" in query.type else query.type + "/"
+    if query.tag:
+        parameters["tag"] = query.tag if db.engine.dialect.name == "sqlite" else [query.tag]
+    if query.q:
+        parameters["q"] = "%" + re.sub(r"([\\%_])", r"\\\1", name_key(query.q)) + "%"
+    rows = read_rows(_listing(db.engine.dialect.name, *shape), parameters)
+    return page_of(rows, query.limit, view_row, lambda row: (row.key, row.row_id))
+
+
+def folder_number(actor: Actor, folder_id: UUID) -> int:
+    """Internal id of a folder of the actor's. Raises Missing."""
+    row = read_row(_FOLDER, {"owner_id": actor.id, "folder_id": folder_id})
+    if row is None:
+        raise Missing("There is no such folder.")
+    return int(row.id)
+
+
+_FOLDER = live(Folder, Folder.id).where(Folder.owner_id == bindparam("owner_id"), Folder.uuid == bindparam("folder_id"))
+
+
+def _type_shape(value: str | None) -> str:
+    return "" if not value else "whole" if "/" in value else "family"
+
+
+@lru_cache(maxsize=256)
+def _listing(dialect: str, sort: str, after: bool, inside: bool, mime: str, tag: bool, q: bool) -> Select[Any]:
+    """The statement of one shape of question, built once."""
+    column, _ = SORTS[sort.removeprefix("-")]
+    chosen = live(File, *FILE_COLUMNS, column.label("key"), File.id.label("row_id"))
+    chosen = chosen.outerjoin(Folder, Folder.id == File.folder_id).where(File.owner_id == bindparam("owner_id"))
+    if inside:
+        chosen = chosen.where(file_place == bindparam("place"))
+    if mime:
+        part = bindparam("mime", type_=String())
+        chosen = chosen.where(File.mime == part if mime == "whole" else File.mime.startswith(part))
+    if tag:
+        chosen = chosen.where(_has_tag(dialect))
+    if q:
+        chosen = chosen.where(File.name_key.ilike(bindparam("q", type_=String()), escape="\\"))
+    return _paged(chosen, column, File.id, down=sort.startswith("-"), after=after)
+
+
+def _has_tag(dialect: str) -> Any:
+    if dialect == "postgresql":
+        return cast(File.tags, JSONB).contains(bindparam("tag", type_=JSONB()))
+    each = func.json_each(cast(File.tags, JSON)).table_valued("value")
+    return exists(select(each.c.value).where(each.c.value == bindparam("tag", type_=String())))
+
+
+def browse(actor: Actor, folder_id: UUID | None, sort: Sort, limit: int = 50, cursor: str | None = None) -> Page[Row]:
+    """One page of a folder for people: folders first by name, then files by `sort`. At most three statements."""
+    require(actor, "files.read")
+    place = 0 if folder_id is None else folder_number(actor, folder_id)
+    part, mark = _read_mark(cursor, sort)
+    parameters: dict[str, Any] = {"owner_id": actor.id, "place": place}
+    rows: list[tuple[Row, Any]] = []
+    if part == "folder":
+        found = read_rows(_folders(bool(mark)), {**parameters, **mark, "rows": limit + 1})
+        rows = [(_folder_row(row), row) for row in found]
+        mark = {}
+    if len(rows) <= limit:
+        found = read_rows(_files(sort, bool(mark)), {**parameters, **mark, "rows": limit + 1 - len(rows)})
+        rows += [(_file_row(row), row) for row in found]
+    more, rows = len(rows) > limit, rows[:limit]
+    last = [rows[-1][0].kind, rows[-1][1].key, rows[-1][1].row_id] if more else None
+    return Page(items=[row for row, _ in rows], next_cursor=encode_cursor(last) if last else None)
+
+
+def _read_mark(cursor: str | None, sort: str) -> tuple[str, dict[str, Any]]:
+    if not cursor:
+        return "folder", {}
+    part = decode_cursor(cursor, (str, Any, int))[0]
+    kind = str if part == "folder" else SORTS[sort.removeprefix("-")][1]
+    _, key, row_id = decode_cursor(cursor, (str, kind, int))
+    return part, {"key": key, "row_id": row_id}
+
+
+def _folder_row(row: Any) -> Row:
+    return Row(kind="folder", id=row.uuid, name=row.name, updated_at=row.updated_at, version=row.version, owner=row.owner)
+
+
+def _file_row(row: Any) -> Row:
+    return Row(kind="file", id=row.uuid, name=row.name, updated_at=row.updated_at, version=row.version, owner=row.owner,
+               mime=row.mime, size=row.size, number=row.number, thumbnail=row.thumbnail, busy=row.busy,
+               damaged=row.damaged_at is not None)  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _folders(after: bool) -> Select[Any]:
+    chosen = live(Folder, Folder.uuid, Folder.name, Folder.updated_at, Folder.version, Folder.sort_key.label("key"),
+                  Folder.id.label("row_id"), User.name.label("owner"))  # fmt: skip
+    chosen = chosen.join(User, User.id == Folder.owner_id)
+    chosen = chosen.where(Folder.owner_id == bindparam("owner_id"), folder_place == bindparam("place"))
+    return _paged(chosen, Folder.sort_key, Folder.id, down=False, after=after)
+
+
+@lru_cache(maxsize=16)
+def _files(sort: str, after: bool) -> Select[Any]:
+    column, _ = SORTS[sort.removeprefix("-")]
+    small = exists().where(Preview.blob_id == Blob.id, Preview.size == SMALL)
+    busy = exists().where(Job.target_uuid == File.uuid, Job.state.in_(("queued", "running")))
+    chosen = live(File, File.uuid, File.name, File.mime, File.size, File.number, File.updated_at, File.version,
+                  column.label("key"), File.id.label("row_id"), User.name.label("owner"), Blob.damaged_at,
+                  small.label("thumbnail"), busy.label("busy"))  # fmt: skip
+    chosen = chosen.join(User, User.id == File.owner_id).join(Blob, Blob.sha256 == File.sha256)
+    chosen = chosen.where(File.owner_id == bindparam("owner_id"), file_place == bindparam("place"))
+    return _paged(chosen, column, File.id, down=sort.startswith("-"), after=after)
+
+
+def _paged(chosen: Select[Any], column: Any, row_id: Any, *, down: bool, after: bool) -> Select[Any]:
+    """Ordered by (column, id), after the mark by row comparison: the form that an index serves at any depth."""
+    if after:
+        row, mark = tuple_(column, row_id), tuple_(bindparam("key", type_=column.type), bindparam("row_id"))
+        chosen = chosen.where(row < mark if down else row > mark)
+    order = (column.desc(), row_id.desc()) if down else (column, row_id)
+    return chosen.order_by(*order).limit(bindparam("rows"))

@@ -1,0 +1,25 @@
+"""The history of where things were: each change closes the open placement of an item and opens the next."""
+
+from sqlalchemy import insert, update
+
+from webapp.db import db
+from webapp.infra.clock import now
+from webapp.infra.ids import next_id
+from webapp.models.files import File
+from webapp.models.folders import Folder
+from webapp.models.placements import Placement
+
+
+def place(item: File | Folder) -> None:
+    """Note the item's present name, parent, version and state. Must run inside the transaction of the change."""
+    moment = now()
+    is_file = isinstance(item, File)
+    opened = (Placement.item_id == item.id) & Placement.valid_to.is_(None)
+    db.session.execute(update(Placement).where(opened).values(valid_to=moment))
+    db.session.execute(
+        insert(Placement).values(
+            id=next_id(), item_id=item.id, item_type="file" if is_file else "folder", owner_id=item.owner_id,
+            parent_id=item.folder_id if is_file else item.parent_id, name=item.name,
+            deleted=item.deleted_at is not None, number=item.number if is_file else None, valid_from=moment,
+        )
+    )  # fmt: skip

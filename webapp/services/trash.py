@@ -1,0 +1,85 @@
+"""Trash: a file is put there with its name and place, and comes back to them, or to the top if they are gone."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, tuple_
+
+from webapp.db import db, read_rows, transactional
+from webapp.errors import Missing
+from webapp.infra.clock import now
+from webapp.models.files import File, deleted_file
+from webapp.models.folders import Folder
+from webapp.models.record import any_state, live
+from webapp.policies import Actor, require
+from webapp.services.cursors import Page, decode_cursor, page_of
+from webapp.services.events import record
+from webapp.services.files import FILE_COLUMNS, FileView, find_file, target_of, view_of, view_row
+from webapp.services.folders import check_version, taken_keys
+from webapp.services.names import name_key, next_free, sibling_prefix, sort_key
+from webapp.services.placements import place
+from webapp.services.quotas import lock_tree
+
+
+@transactional
+def trash_file(actor: Actor, file_id: UUID, expected: int | None = None) -> FileView:
+    """Put a file into the trash; its name is free again at once. Raises Missing, Stale."""
+    require(actor, "files.write")
+    lock_tree(actor.id)
+    file = find_file(actor, file_id, "files.write")
+    check_version(file.version, expected)
+    file.deleted_at = now()
+    db.session.flush()
+    place(file)
+    record(actor, "file.trashed", target_of(file))
+    return view_of(file)
+
+
+@transactional
+def restore_file(actor: Actor, file_id: UUID) -> FileView:
+    """Take a file out of the trash, back to its folder, or to the top when that is gone.
+
+    A name taken meanwhile makes it “name (1)”. Raises Missing for a file that is not in the trash.
+    """
+    require(actor, "files.write")
+    lock_tree(actor.id)
+    file = db.session.scalar(deleted_file(actor.id, file_id))
+    if file is None:
+        raise Missing("There is no such file in the trash.")
+    if file.folder_id and not db.session.scalar(live(Folder, Folder.id).where(Folder.id == file.folder_id)):
+        file.folder_id = None
+    before = file.name
+    taken = taken_keys(actor.id, file.folder_id, sibling_prefix(file.name), exact=False)
+    if file.name_key in taken:
+        file.name = next_free(file.name, taken)
+        file.name_key, file.sort_key = name_key(file.name), sort_key(file.name)
+    file.deleted_at = None
+    db.session.flush()
+    place(file)
+    record(actor, "file.restored", target_of(file), {"name": (before, file.name)} if before != file.name else None)
+    return view_of(file)
+
+
+def _deleted_listing(after: bool) -> object:
+    select = (
+        any_state(File, *FILE_COLUMNS, File.id.label("row_id"))
+        .outerjoin(Folder, (Folder.id == File.folder_id) & Folder.deleted_at.is_(None))
+        .where(File.owner_id == bindparam("owner_id"), File.deleted_at.is_not(None))
+        .order_by(File.deleted_at.desc(), File.id.desc())
+        .limit(bindparam("rows"))
+    )
+    row = tuple_(File.deleted_at, File.id)
+    return select.where(row < tuple_(bindparam("moment", type_=File.deleted_at.type), bindparam("row_id"))) if after else select
+
+
+_DELETED = {after: _deleted_listing(after) for after in (False, True)}
+
+
+def list_trash(actor: Actor, limit: int = 25, cursor: str | None = None) -> Page[FileView]:
+    """The actor's trashed files, last trashed first."""
+    require(actor, "files.read")
+    parameters = {"owner_id": actor.id, "rows": limit + 1}
+    if cursor:
+        parameters["moment"], parameters["row_id"] = decode_cursor(cursor, (datetime, int))
+    rows = read_rows(_DELETED[bool(cursor)], parameters)
+    return page_of(rows, limit, view_row, lambda row: (row.deleted_at, row.row_id))
