@@ -1,14 +1,15 @@
 """Who is signed in: one row a sign-in, of a browser or a program; refresh tokens hang on the latter."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Select, String
+from sqlalchemy import ForeignKey, Index, Select, String, Update, func, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
 from webapp.models.record import BIG, MaybeMoment, Moment, Record, any_state, live
-from webapp.models.users import User
+from webapp.models.users import User, UserRole
 
 
 class Session(Record, Base):
@@ -38,35 +39,62 @@ class RefreshToken(Base):
     created_at: Mapped[Moment]
     expires_at: Mapped[Moment]
     used_at: Mapped[MaybeMoment]
+    used_by: Mapped[str | None] = mapped_column(String(64))  # keyed digest of the client that used it
 
 
 class SignInAttempt(Base):
     """A failed proof of identity, by keyed digest of account and address: counted exactly, with or without Redis."""
 
     __tablename__ = "sign_in_attempts"
-    __table_args__ = (Index("ix_sign_in_attempts_subject", "subject", "created_at"),)
+    __table_args__ = (
+        Index("ix_sign_in_attempts_subject", "subject", "created_at"),
+        Index("ix_sign_in_attempts_created_at", "created_at"),
+    )
 
     id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
     subject: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[Moment]
 
 
-def live_identity() -> Select[tuple[int, str, str, str]]:
-    """Columns of a living session and its living, unsuspended user: what an actor is made of."""
+def live_identity() -> Select[Any]:
+    """Columns of a living session and its living, unsuspended user with roles: what an actor is made of."""
+    roles = any_state(UserRole, func.aggregate_strings(UserRole.role, ",")).where(UserRole.user_id == User.id)
     return (
-        live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind,
-             Session.secret_hash, Session.seen_at, Session.expires_at, User.id, User.uuid, User.email, User.name,
-             User.locale, User.time_zone, User.version, User.created_at)
+        live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
+             Session.expires_at, Session.created_at.label("started_at"), User.id.label("user_id"), User.uuid, User.email,
+             User.name, User.locale, User.time_zone, User.version, User.created_at,
+             roles.correlate(User).scalar_subquery().label("roles"))
         .join(User, User.id == Session.user_id)
         .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
     )  # fmt: skip
 
 
-def live_sessions_of(user_id: int, moment: datetime) -> Select[tuple[Session]]:
-    """The user's sign-ins that have not ended or run out, newest activity first."""
-    return live(Session).where(Session.user_id == user_id, Session.expires_at > moment).order_by(Session.seen_at.desc(), Session.id)
+def live_sessions_of(user_id: int, moment: datetime) -> Select[Any]:
+    """Columns of the user's sign-ins that have neither ended nor run out, newest activity first."""
+    return (
+        live(Session, Session.id, Session.uuid, Session.kind, Session.created_at, Session.seen_at, Session.expires_at,
+             Session.address, Session.agent)
+        .where(Session.user_id == user_id, Session.expires_at > moment)
+        .order_by(Session.seen_at.desc(), Session.id.desc())
+    )  # fmt: skip
 
 
 def any_refresh_token(secret_hash: str) -> Select[tuple[RefreshToken]]:
     """A refresh token, used or not."""
     return any_state(RefreshToken).where(RefreshToken.secret_hash == secret_hash)
+
+
+def any_attempts(subjects: list[str], since: datetime) -> Select[Any]:
+    """Per subject: how many failures since that moment, and when the last one was."""
+    columns = (SignInAttempt.subject, func.count().label("count"), func.max(SignInAttempt.created_at).label("last"))
+    return (
+        any_state(SignInAttempt, *columns)
+        .where(SignInAttempt.subject.in_(subjects), SignInAttempt.created_at > since)
+        .group_by(SignInAttempt.subject)
+    )
+
+
+def session_seen(session_id: int, seen_at: datetime, expires_at: datetime) -> Update:
+    """Note that a session was used. Leaves its version alone: ending it must never lose to this."""
+    row = (Session.id == session_id) & Session.deleted_at.is_(None)
+    return update(Session).where(row).values(seen_at=seen_at, expires_at=expires_at, updated_at=Session.updated_at)

@@ -1,5 +1,7 @@
 """Accounts, how they prove who they are, which roles they hold, how much they may store."""
 
+from typing import Any
+
 from sqlalchemy import ForeignKey, Index, Select, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -71,3 +73,12 @@ def any_user_count() -> Select[tuple[int]]:
 def any_role_of(user_id: int) -> Select[tuple[str]]:
     """Names of the roles a user holds."""
     return any_state(UserRole, UserRole.role).where(UserRole.user_id == user_id)
+
+
+def live_account(email_key: str) -> Select[Any]:
+    """Columns of the living, unsuspended account of this case-folded address that has a password."""
+    return (
+        live(User, User.id, User.uuid, User.email, User.name, Credential.password_hash)
+        .join(Credential, Credential.user_id == User.id)
+        .where(User.email_key == email_key, User.suspended_at.is_(None))
+    )

@@ -1,0 +1,94 @@
+"""Signing in: the proof of who somebody is, then a session of their browser or program."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import update
+
+from webapp.db import db, read_row, transactional
+from webapp.errors import Unauthenticated
+from webapp.models.users import Credential, live_account
+from webapp.policies import Actor
+from webapp.services import attempts, passwords
+from webapp.services.events import Target, record
+from webapp.services.inputs import Input, Line
+from webapp.services.passwords import Password
+from webapp.services.refreshes import TokenGrant, grant_tokens, start_tokens
+from webapp.services.sessions import Origin, start_browser_session
+from webapp.services.users import email_key
+
+
+class SignIn(Input):
+    """E-mail and password of a person or program."""
+
+    email: Annotated[str, Line(254)]
+    password: Password
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proven account: who acts from now on, and the new hash where today's cost is higher than the stored one's."""
+
+    actor: Actor
+    account: str
+    old_hash: str
+    new_hash: str | None
+
+
+def sign_in(wish: SignIn, origin: Origin) -> str:
+    """Sign a browser in; returns the secret for its cookie. Raises Unauthenticated, Limited or Unavailable."""
+    return _start_browser(prove(wish, origin))
+
+
+def sign_in_program(wish: SignIn, origin: Origin) -> TokenGrant:
+    """Sign a program in. Raises Unauthenticated, Limited or Unavailable."""
+    return grant_tokens(*_start_program(prove(wish, origin)))
+
+
+def prove(wish: SignIn, origin: Origin) -> Proof:
+    """The account whose e-mail and password these are; starts nothing.
+
+    An unknown address costs the same queries and the same hash as a wrong password and gets the same answer. The
+    limit is looked at when it is our turn to hash, so failures beyond it are at most the hashes that run at once.
+    """
+    account = email_key(wish.email)
+    with passwords.turn() as hashing:
+        attempts.refuse_if_limited(account, origin.address)
+        row = read_row(live_account(account))
+        if not hashing.matches(row.password_hash if row else None, wish.password):
+            _refuse(account, row.uuid if row else None, origin)
+            raise Unauthenticated("E-mail or password is wrong.", code="wrong_credentials")
+        assert row is not None  # noqa: S101
+        fresh = hashing.make(wish.password) if hashing.outdated(row.password_hash) else None
+    return Proof(_actor(origin, row.id, row.uuid, row.email, row.name), account, row.password_hash, fresh)
+
+
+@transactional
+def _refuse(account: str, user: UUID | None, origin: Origin) -> None:
+    attempts.note_failure(account, origin.address)
+    record(_actor(origin), "session.refused", Target("user", user), {"reason": (None, "wrong credentials")})
+
+
+@transactional
+def _start_browser(proof: Proof) -> str:
+    _settle(proof)
+    return start_browser_session(proof.actor)
+
+
+@transactional
+def _start_program(proof: Proof) -> tuple[Actor, UUID, str]:
+    _settle(proof)
+    return start_tokens(proof.actor)
+
+
+def _settle(proof: Proof) -> None:
+    attempts.forgive(proof.account)
+    if proof.new_hash:
+        unchanged = (Credential.user_id == proof.actor.id) & (Credential.password_hash == proof.old_hash)
+        db.session.execute(update(Credential).where(unchanged).values(password_hash=proof.new_hash))
+
+
+def _actor(origin: Origin, user_id: int = 0, uuid: UUID = UUID(int=0), email: str = "", name: str = "") -> Actor:
+    return Actor(id=user_id, uuid=uuid, email=email, name=name, address=origin.address, agent=origin.agent,
+                 request_id=origin.request_id)  # fmt: skip

@@ -1,0 +1,43 @@
+"""When a session was last used: written at most once a minute, by a thread of its own, so that no request waits for it."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.config import current_settings
+from webapp.infra.clock import now
+from webapp.infra.memory import Memory
+from webapp.models.sessions import session_seen
+
+EVERY = timedelta(minutes=1)
+
+log = structlog.get_logger("webapp.presence")
+_noted: Memory[int, bool] = Memory(max_age=EVERY.total_seconds(), size=65536)
+_writers: list[ThreadPoolExecutor] = []
+
+os.register_at_fork(after_in_child=_writers.clear)  # a child has no threads of its parent
+
+
+def note_presence(engine: Engine, session_id: int, seen_at: datetime, started_at: datetime) -> None:
+    """Have the session's last use written soon, and its end moved on, when the last note is over a minute old."""
+    moment = now()
+    if moment - seen_at < EVERY or _noted.get(session_id):
+        return
+    _noted.put(session_id, True, _noted.mark())
+    settings = current_settings()
+    expires_at = min(moment + settings.session_idle, started_at + settings.session_life)
+    if not _writers:
+        _writers.append(ThreadPoolExecutor(1, thread_name_prefix="presence"))
+    _writers[0].submit(_write, engine, session_id, moment, expires_at)
+
+
+def _write(engine: Engine, session_id: int, seen_at: datetime, expires_at: datetime) -> None:
+    try:
+        with engine.connect().execution_options(write=True) as connection, connection.begin():
+            connection.execute(session_seen(session_id, seen_at, expires_at))
+    except SQLAlchemyError as error:
+        log.warning("presence_not_written", error=type(error).__name__)

@@ -1,0 +1,213 @@
+"""Who is signed in: sessions of browsers and programs, and the actor that each request of theirs has."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from pydantic import Field
+from sqlalchemy import bindparam, tuple_
+
+from webapp.config import current_settings
+from webapp.db import after_commit, db, read_row, read_rows, transactional
+from webapp.errors import Missing, Unauthenticated
+from webapp.infra.clock import now
+from webapp.infra.memory import Memory
+from webapp.models.record import change_rows
+from webapp.models.sessions import Session, live_identity, live_sessions_of
+from webapp.policies import Actor, permissions_of
+from webapp.services.cursors import Page, decode_cursor, page_of
+from webapp.services.events import Target, record
+from webapp.services.inputs import Input
+from webapp.services.presence import note_presence
+from webapp.services.tokens import read_access_token
+
+BROWSER, PROGRAM = "browser", "program"
+BY_SECRET = live_identity().where(Session.secret_hash == bindparam("key"), Session.kind == BROWSER)
+BY_UUID = live_identity().where(Session.uuid == bindparam("key"), Session.kind == PROGRAM)
+BY_ID = live_identity().where(Session.id == bindparam("key"))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from: client address, user agent, request id."""
+
+    address: str | None = None
+    agent: str | None = None
+    request_id: str | None = None
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """A living session with its user, as the database had it at most a second ago."""
+
+    session_id: int
+    session_uuid: UUID
+    expires_at: datetime
+    user_id: int
+    uuid: UUID
+    email: str
+    name: str
+    locale: str | None
+    time_zone: str | None
+    version: int
+    created_at: datetime
+    roles: frozenset[str]
+    permissions: frozenset[str]
+
+
+class SessionFilter(Input):
+    """A page of one's sessions, newest activity first."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as its owner sees it; `current` is the one that asks."""
+
+    id: UUID
+    kind: str
+    address: str | None
+    agent: str | None
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+_identities: Memory[str | int | UUID, Identity] = Memory(max_age=1.0, size=4096)
+
+
+def actor_of_cookie(secret: str, origin: Origin) -> Actor | None:
+    """The actor whose browser holds this secret; None when its session ended or never was."""
+    key = hash_of(secret)
+    identity = _remembered(key, BY_SECRET, key)
+    return actor_of(identity, origin) if identity else None
+
+
+def actor_of_token(token: str, origin: Origin) -> Actor:
+    """The actor of an access token. Raises Unauthenticated; a token dies with its session within a second."""
+    claims = read_access_token(token)
+    identity = _remembered(claims.session, BY_UUID, claims.session)
+    if identity is None or identity.uuid != claims.user:
+        raise Unauthenticated("This session has ended. Sign in again.", code="session_ended")
+    return actor_of(identity, origin)
+
+
+def identity_of(actor: Actor) -> Identity | None:
+    """The identity behind the actor's session, as of at most a second ago; None for an actor without one."""
+    return None if actor.session_id is None else _remembered(actor.session_id, BY_ID, actor.session_id)
+
+
+def actor_of(identity: Identity, origin: Origin) -> Actor:
+    """The actor of this identity in one request."""
+    return Actor(
+        id=identity.user_id, uuid=identity.uuid, email=identity.email, name=identity.name, roles=identity.roles,
+        permissions=identity.permissions, session_id=identity.session_id, locale=identity.locale,
+        time_zone=identity.time_zone, address=origin.address, agent=origin.agent, request_id=origin.request_id,
+    )  # fmt: skip
+
+
+def identity_from(row: Mapping[str, Any]) -> Identity:
+    """The identity in a row of `live_identity`."""
+    roles = frozenset((row["roles"] or "").split(",")) - {""}
+    fields = {name: row[name] for name in Identity.__struct_fields__ if name not in {"roles", "permissions"}}
+    return Identity(roles=roles, permissions=permissions_of(roles), **fields)
+
+
+def forget_identities() -> None:
+    """Make this process ask the database again: called after every change of a session, a user or a role."""
+    _identities.clear()
+
+
+def hash_of(secret: str) -> str:
+    """What is stored of a random secret; 256 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def start_browser_session(actor: Actor) -> str:
+    """A new session of the actor; returns the 256 random bits for its cookie. Must run inside a transaction."""
+    secret = secrets.token_urlsafe(32)
+    _start(actor, BROWSER, hash_of(secret))
+    return secret
+
+
+def start_program_session(actor: Actor) -> Session:
+    """A new session of the actor, for tokens to hang on. Must run inside a transaction."""
+    return _start(actor, PROGRAM, None)
+
+
+def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
+    """The actor's living sessions."""
+    statement = live_sessions_of(actor.id, now()).limit(wish.limit + 1)
+    if wish.cursor:
+        seen_at, last = decode_cursor(wish.cursor, (datetime, int))
+        statement = statement.where(tuple_(Session.seen_at, Session.id) < tuple_(seen_at, last))
+    return page_of(read_rows(statement), wish.limit, lambda row: _view(row, actor), lambda row: (row.seen_at, row.id))
+
+
+@transactional
+def end_session(actor: Actor, session_id: UUID) -> None:
+    """End one session of the actor: its cookie, access tokens and refresh tokens are dead. Raises Missing."""
+    if not _end(actor, Session.uuid == session_id, Session.user_id == actor.id):
+        raise Missing("There is no such session.")
+
+
+@transactional
+def end_own_session(actor: Actor) -> None:
+    """Sign out: end the session the actor came with. Ending it twice is no error."""
+    _end(actor, Session.id == actor.session_id, Session.user_id == actor.id)
+
+
+@transactional
+def end_all_sessions(actor: Actor) -> int:
+    """End every session of the actor, this one too; returns how many there were."""
+    return _end(actor, Session.user_id == actor.id)
+
+
+@transactional
+def end_family(actor: Actor, session_id: int, reason: str) -> None:
+    """End a session because something is wrong with it; the reason stands in the audit trail."""
+    _end(actor, Session.id == session_id, reason=reason)
+
+
+def _start(actor: Actor, kind: str, secret_hash: str | None) -> Session:
+    moment = now()
+    session = Session(user_id=actor.id, kind=kind, secret_hash=secret_hash, seen_at=moment, address=actor.address,
+                      expires_at=moment + current_settings().session_idle, agent=(actor.agent or "")[:400] or None)  # fmt: skip
+    db.session.add(session)
+    db.session.flush()
+    record(actor, "session.started", Target("session", session.uuid, owner_id=actor.id), {"kind": (None, kind)})
+    return session
+
+
+def _end(actor: Actor, *criteria: Any, reason: str = "signed out") -> int:
+    statement = change_rows(Session, Session.deleted_at.is_(None), *criteria, deleted_at=now()).returning(Session.uuid)
+    ended = db.session.scalars(statement, execution_options={"synchronize_session": False}).all()
+    for uuid in ended:
+        record(actor, "session.ended", Target("session", uuid, owner_id=actor.id), {"reason": (None, reason)})
+    after_commit(forget_identities)
+    return len(ended)
+
+
+def _remembered(key: str | int | UUID, statement: Any, value: str | int | UUID) -> Identity | None:
+    identity = _identities.get(key)
+    if identity is None:
+        mark = _identities.mark()
+        row = read_row(statement, {"key": value})
+        if row is None:
+            return None
+        identity = identity_from(row._mapping)
+        for name in (key, identity.session_id):
+            _identities.put(name, identity, mark)
+        note_presence(db.engine, row.session_id, row.seen_at, row.started_at)
+    return identity if identity.expires_at > now() else None
+
+
+def _view(row: Any, actor: Actor) -> SessionView:
+    return SessionView(id=row.uuid, kind=row.kind, address=row.address, agent=row.agent, created_at=row.created_at,
+                       seen_at=row.seen_at, expires_at=row.expires_at, current=row.id == actor.session_id)  # fmt: skip
