@@ -13,9 +13,9 @@ RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 RUN python -m venv /opt/venv
 COPY requirements.txt ./
 RUN /opt/venv/bin/pip install --no-cache-dir --requirement requirements.txt
-COPY package.json package-lock.json assets.py ./
-COPY static static
-RUN /opt/venv/bin/python assets.py && rm -rf node_modules
+COPY . .
+RUN --mount=type=cache,target=/root/.npm /opt/venv/bin/python assets.py && rm -rf node_modules
+RUN /opt/venv/bin/python -m compileall -q webapp tasks migrations wsgi.py
 
 FROM python:3.12-slim-bookworm AS runtime
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
@@ -26,9 +26,7 @@ RUN groupadd --gid 10001 holdfast \
  && install --directory --owner holdfast --group holdfast --mode 0750 /var/lib/holdfast
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv
-COPY . .
-COPY --from=build /app/static static
-RUN python -m compileall -q webapp tasks migrations wsgi.py
+COPY --from=build /app /app
 USER 10001:10001
 VOLUME /var/lib/holdfast
 EXPOSE 8000

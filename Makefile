@@ -20,6 +20,7 @@ JOBS ?= 2
 TESTS ?=
 ARGS ?=
 PYTEST := $(PY) -m pytest $(TESTS) $(ARGS)
+WORDS := $(shell find templates static/js translations \( -name '*.html' -o -name '*.js' -o -name '*.po' \) 2>/dev/null)
 SOURCES := webapp tasks wsgi.py assets.py
 
 .PHONY: help
@@ -178,6 +179,7 @@ endef
 	$(call install,requirements-dev.txt)
 	@touch .venv/.runs $@
 
-static/vendor/.built: assets.py package.json package-lock.json | .venv/.runs
+# Templates and scripts say which icons and styles are kept.
+static/vendor/.built: assets.py package.json package-lock.json $(WORDS) | .venv/.runs
 	@$(PY) assets.py
 	@touch $@
