@@ -17,6 +17,6 @@ class Installation(Base):
     created_at: Mapped[Moment]
 
 
-def any_installation() -> Select[tuple[Installation]]:
+def any_installation() -> Select[Installation]:
     """The row, locked until the transaction ends where it is read in one that writes."""
     return any_state(Installation).where(Installation.id == 1)

@@ -61,8 +61,8 @@ def live_identity() -> Select[Any]:
     roles = any_state(UserRole, func.aggregate_strings(UserRole.role, ",")).where(UserRole.user_id == User.id)
     return (
         live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
-             Session.expires_at, Session.created_at.label("started_at"), User.id.label("user_id"), User.uuid, User.email,
-             User.name, User.locale, User.time_zone, User.version, User.created_at,
+             Session.expires_at, Session.created_at.label("started_at"), User.id.label("user_id"), User.uuid,
+             User.email, User.name, User.locale, User.time_zone, User.version, User.created_at,
              roles.correlate(User).scalar_subquery().label("roles"))
         .join(User, User.id == Session.user_id)
         .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
@@ -79,14 +79,14 @@ def live_sessions_of(user_id: int, moment: datetime) -> Select[Any]:
     )  # fmt: skip
 
 
-def any_refresh_token(secret_hash: str) -> Select[tuple[RefreshToken]]:
+def any_refresh_token(secret_hash: str) -> Select[RefreshToken]:
     """A refresh token, used or not."""
     return any_state(RefreshToken).where(RefreshToken.secret_hash == secret_hash)
 
 
 def any_attempts(subjects: list[str], since: datetime) -> Select[Any]:
     """Per subject: how many failures since that moment, and when the last one was."""
-    columns = (SignInAttempt.subject, func.count().label("count"), func.max(SignInAttempt.created_at).label("last"))
+    columns = (SignInAttempt.subject, func.count().label("failures"), func.max(SignInAttempt.created_at).label("last"))
     return (
         any_state(SignInAttempt, *columns)
         .where(SignInAttempt.subject.in_(subjects), SignInAttempt.created_at > since)
@@ -97,4 +97,5 @@ def any_attempts(subjects: list[str], since: datetime) -> Select[Any]:
 def session_seen(session_id: int, seen_at: datetime, expires_at: datetime) -> Update:
     """Note that a session was used. Leaves its version alone: ending it must never lose to this."""
     row = (Session.id == session_id) & Session.deleted_at.is_(None)
-    return update(Session).where(row).values(seen_at=seen_at, expires_at=expires_at, updated_at=Session.updated_at)
+    values = {"seen_at": seen_at, "expires_at": expires_at, "updated_at": Session.updated_at}
+    return update(Session).where(row).values(values).execution_options(synchronize_session=False)

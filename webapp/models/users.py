@@ -46,7 +46,7 @@ class UserRole(Base):
 
 
 class Quota(Base):
-    """Bytes an owner holds and may hold. Apart from the user row: every upload writes it, and must not raise a version."""
+    """Bytes an owner holds and may hold. Not on the user row: every upload writes it and must not raise a version."""
 
     __tablename__ = "quotas"
 
@@ -55,22 +55,22 @@ class Quota(Base):
     byte_used: Mapped[BigInt] = mapped_column(default=0)
 
 
-def live_user_by_email(email_key: str) -> Select[tuple[User]]:
+def live_user_by_email(email_key: str) -> Select[User]:
     """The living account of this case-folded address."""
     return live(User).where(User.email_key == email_key)
 
 
-def live_user(user_id: int) -> Select[tuple[User]]:
+def live_user(user_id: int) -> Select[User]:
     """One living account by its internal id."""
     return live(User).where(User.id == user_id)
 
 
-def any_user_count() -> Select[tuple[int]]:
+def any_user_count() -> Select[int]:
     """How many accounts there ever were: set-up is over with the first."""
     return any_state(User, func.count(User.id))
 
 
-def any_role_of(user_id: int) -> Select[tuple[str]]:
+def any_role_of(user_id: int) -> Select[str]:
     """Names of the roles a user holds."""
     return any_state(UserRole, UserRole.role).where(UserRole.user_id == user_id)
 

@@ -26,7 +26,7 @@ def refuse_if_limited(account: str, address: str | None) -> None:
     limits = _limits(account, address)
     moment, waits = now(), [0.0]
     for row in read_rows(any_attempts(list(limits), moment - WINDOW)):
-        excess = row.count - limits[row.subject]
+        excess = row.failures - limits[row.subject]
         if excess >= 0:
             delay = min(FIRST_DELAY * 2 ** min(excess, 10), LONGEST_DELAY)
             waits.append(delay - (moment - row.last).total_seconds())

@@ -18,6 +18,8 @@ from webapp.services.refreshes import TokenGrant, grant_tokens, start_tokens
 from webapp.services.sessions import Origin, start_browser_session
 from webapp.services.users import email_key
 
+NOBODY = (0, UUID(int=0), "", "")
+
 
 class SignIn(Input):
     """E-mail and password of a person or program."""
@@ -67,7 +69,7 @@ def prove(wish: SignIn, origin: Origin) -> Proof:
 @transactional
 def _refuse(account: str, user: UUID | None, origin: Origin) -> None:
     attempts.note_failure(account, origin.address)
-    record(_actor(origin), "session.refused", Target("user", user), {"reason": (None, "wrong credentials")})
+    record(_actor(origin, *NOBODY), "session.refused", Target("user", user), {"reason": (None, "wrong credentials")})
 
 
 @transactional
@@ -89,6 +91,6 @@ def _settle(proof: Proof) -> None:
         db.session.execute(update(Credential).where(unchanged).values(password_hash=proof.new_hash))
 
 
-def _actor(origin: Origin, user_id: int = 0, uuid: UUID = UUID(int=0), email: str = "", name: str = "") -> Actor:
+def _actor(origin: Origin, user_id: int, uuid: UUID, email: str, name: str) -> Actor:
     return Actor(id=user_id, uuid=uuid, email=email, name=name, address=origin.address, agent=origin.agent,
                  request_id=origin.request_id)  # fmt: skip

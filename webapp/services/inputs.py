@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters (NUL is one), half surrogate pairs, line and paragraph separators
+HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters (NUL too), half surrogate pairs, separators of lines
 
 
 class Input(BaseModel):

@@ -33,7 +33,7 @@ def _checked(secret: SecretStr) -> SecretStr:
     if not plain:
         raise PydanticCustomError("missing", "Give a password")
     if len(plain) > LONGEST:
-        raise PydanticCustomError("string_too_long", "A password has at most {longest} characters", {"longest": LONGEST})
+        raise PydanticCustomError("string_too_long", "A password has at most {most} characters", {"most": LONGEST})
     return SecretStr(plain)
 
 

@@ -1,4 +1,4 @@
-"""When a session was last used: written at most once a minute, by a thread of its own, so that no request waits for it."""
+"""When a session was last used: written at most once a minute by a thread of its own, so no request waits for it."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

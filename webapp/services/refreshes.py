@@ -73,7 +73,7 @@ def _rotate(secret_hash: str, origin: Origin) -> tuple[Actor, UUID, str] | None:
     row = db.session.execute(live_identity().where(Session.id == token.session_id, Session.expires_at > moment)).first()
     if row is None:
         return None
-    actor = actor_of(identity_from(row._mapping), origin)
+    actor = actor_of(identity_from(row), origin)
     client = keyed_digest(f"{origin.address}\0{origin.agent}", "refresh client")
     if token.used_at is None:
         token.used_at, token.used_by = moment, client
@@ -81,7 +81,7 @@ def _rotate(secret_hash: str, origin: Origin) -> tuple[Actor, UUID, str] | None:
         end_family(actor, row.session_id, "refresh token used twice")
         return None
     expires_at = min(moment + settings.session_idle, row.started_at + settings.session_life)
-    db.session.execute(session_seen(row.session_id, moment, expires_at), execution_options={"synchronize_session": False})
+    db.session.execute(session_seen(row.session_id, moment, expires_at))
     return actor, row.session_uuid, _issue(row.session_id, secret_hash, expires_at)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -112,10 +111,10 @@ def actor_of(identity: Identity, origin: Origin) -> Actor:
     )  # fmt: skip
 
 
-def identity_from(row: Mapping[str, Any]) -> Identity:
+def identity_from(row: Any) -> Identity:
     """The identity in a row of `live_identity`."""
-    roles = frozenset((row["roles"] or "").split(",")) - {""}
-    fields = {name: row[name] for name in Identity.__struct_fields__ if name not in {"roles", "permissions"}}
+    roles = frozenset((row.roles or "").split(",")) - {""}
+    fields = {name: getattr(row, name) for name in Identity.__struct_fields__ if name not in {"roles", "permissions"}}
     return Identity(roles=roles, permissions=permissions_of(roles), **fields)
 
 
@@ -178,7 +177,7 @@ def end_family(actor: Actor, session_id: int, reason: str) -> None:
 def _start(actor: Actor, kind: str, secret_hash: str | None) -> Session:
     moment = now()
     session = Session(user_id=actor.id, kind=kind, secret_hash=secret_hash, seen_at=moment, address=actor.address,
-                      expires_at=moment + current_settings().session_idle, agent=(actor.agent or "")[:400] or None)  # fmt: skip
+                      expires_at=moment + current_settings().session_idle, agent=(actor.agent or "")[:400])  # fmt: skip
     db.session.add(session)
     db.session.flush()
     record(actor, "session.started", Target("session", session.uuid, owner_id=actor.id), {"kind": (None, kind)})
@@ -201,7 +200,7 @@ def _remembered(key: str | int | UUID, statement: Any, value: str | int | UUID) 
         row = read_row(statement, {"key": value})
         if row is None:
             return None
-        identity = identity_from(row._mapping)
+        identity = identity_from(row)
         for name in (key, identity.session_id):
             _identities.put(name, identity, mark)
         note_presence(db.engine, row.session_id, row.seen_at, row.started_at)

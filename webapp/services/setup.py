@@ -79,7 +79,8 @@ def create_first_admin() -> bool:
 
 @transactional
 def _set_up(wish: SetUp, password_hash: str, origin: Origin) -> str:
-    first = _make_first(wish, password_hash, replace(system_actor(origin.request_id), address=origin.address, agent=origin.agent))
+    actor = replace(system_actor(origin.request_id), address=origin.address, agent=origin.agent)
+    first = _make_first(wish, password_hash, actor)
     if first is None:
         raise Missing("This set-up link has been used or is not valid.")
     return start_browser_session(first)
@@ -87,7 +88,7 @@ def _set_up(wish: SetUp, password_hash: str, origin: Origin) -> str:
 
 @transactional
 def _make_first(wish: NewUser, password_hash: str, actor: Actor) -> Actor | None:
-    """The first account, unless another stands by now: the lock on the installation's row lets only one look at a time."""
+    """The first account, unless another stands by now; the installation's row lets one at a time look."""
     db.session.execute(any_installation().with_for_update())
     if db.session.scalar(any_user_count()):
         return None

@@ -1,4 +1,4 @@
-"""Access tokens of programs: JWTs (RFC 7519, profile of RFC 9068) of one named algorithm, proving a session for minutes."""
+"""Access tokens of programs: JWTs (RFC 7519, 8725) of one named algorithm that prove a session for some minutes."""
 
 import hashlib
 import time
@@ -9,6 +9,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import KeySet, OctKey
+from joserfc.jwt import ClaimsOption
 from uuid_utils.compat import uuid4
 
 from webapp.config import current_settings
@@ -36,8 +37,9 @@ def issue_access_token(user: UUID, session: UUID) -> str:
     settings, moment = current_settings(), int(time.time())
     keys = _keys()
     claims = {
-        "iss": settings.origin, "aud": audience(), "sub": str(user), "sid": str(session), "typ": "access", "iat": moment,
-        "nbf": moment, "exp": moment + int(settings.access_token_life.total_seconds()), "jti": uuid4().hex,
+        "iss": settings.origin, "aud": audience(), "sub": str(user), "sid": str(session), "typ": "access",
+        "iat": moment, "nbf": moment, "exp": moment + int(settings.access_token_life.total_seconds()),
+        "jti": uuid4().hex,
     }  # fmt: skip
     return jwt.encode({"alg": ALGORITHM, "kid": keys.keys[0].kid}, claims, keys.keys[0], algorithms=[ALGORITHM])
 
@@ -65,12 +67,13 @@ def audience() -> str:
 def _verify(token: str) -> Claims:
     if len(token) > LONGEST:
         raise Unauthenticated("This access token is not valid.", code="token_invalid")
+    given: ClaimsOption = {"essential": True}
     demands = jwt.JWTClaimsRegistry(
         leeway=LEEWAY,
         iss={"essential": True, "value": current_settings().origin},
         aud={"essential": True, "value": audience()},
         typ={"essential": True, "value": "access"},
-        exp={"essential": True}, nbf={"essential": True}, iat={"essential": True}, sub={"essential": True}, sid={"essential": True},
+        exp=given, nbf=given, iat=given, sub=given, sid=given,
     )  # fmt: skip
     try:
         claims = jwt.decode(token, _keys(), algorithms=[ALGORITHM]).claims
@@ -88,7 +91,8 @@ def _keys() -> KeySet:
 
 @lru_cache(maxsize=4)
 def _key_set(secrets: tuple[str, ...]) -> KeySet:
-    return KeySet([
-        OctKey.import_key(secret, {"kid": hashlib.sha256(b"kid\0" + secret.encode()).hexdigest()[:16], "alg": ALGORITHM})
-        for secret in secrets
-    ])  # fmt: skip
+    return KeySet([OctKey.import_key(secret, {"kid": _key_id(secret), "alg": ALGORITHM}) for secret in secrets])
+
+
+def _key_id(secret: str) -> str:
+    return hashlib.sha256(b"kid\0" + secret.encode()).hexdigest()[:16]

@@ -12,10 +12,9 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from webapp.config import current_settings
-from webapp.db import after_commit, db, read_row, transactional
+from webapp.db import after_commit, db, transactional
 from webapp.errors import Conflict, Missing, Stale
 from webapp.infra.clock import now
-from webapp.models.record import any_state
 from webapp.models.users import Credential, Quota, User, UserRole, any_role_of, live_user, live_user_by_email
 from webapp.policies import MEMBER, Actor, permissions_of, system_actor
 from webapp.services import passwords
@@ -116,8 +115,9 @@ def insert_user(actor: Actor, wish: NewUser, role: str, password_hash: str) -> A
     ])  # fmt: skip
     record(actor, "user.created", Target("user", user.uuid, owner_id=user.id), {"role": (None, role)})
     roles = frozenset({role})
-    return Actor(id=user.id, uuid=user.uuid, email=user.email, name=user.name, roles=roles, permissions=permissions_of(roles),
-                 address=actor.address, agent=actor.agent, request_id=actor.request_id)  # fmt: skip
+    return Actor(id=user.id, uuid=user.uuid, email=user.email, name=user.name, roles=roles,
+                 permissions=permissions_of(roles), address=actor.address, agent=actor.agent,
+                 request_id=actor.request_id)  # fmt: skip
 
 
 def show_me(actor: Actor) -> UserView:
