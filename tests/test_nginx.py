@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from flask import Flask
 
 from tests.servers import free_port, wait_until
 
@@ -216,3 +217,12 @@ def test_compose_and_nginx_agree_on_where_blobs_are() -> None:
     assert environment["X_ACCEL_REDIRECT"] == location[1]
     assert environment["STORAGE_URL"] == f"file://{location[2]}"
     assert "blobs:/var/lib/holdfast:ro" in SERVICES["nginx"]["volumes"]
+
+
+def test_every_upload_route_streams_and_no_other(app: Flask) -> None:
+    pattern = re.search(r"location ~ (\S+) \{\s+client_max_body_size 0;", CONFIG)
+    assert pattern is not None
+    for rule in app.url_map.iter_rules():
+        if rule.methods and rule.methods & {"POST", "PUT", "PATCH"}:
+            streams = re.search(pattern[1], re.sub(r"<[^>]+>", "1", rule.rule)) is not None
+            assert streams == getattr(app.view_functions[rule.endpoint], "upload", False), rule
