@@ -5,15 +5,16 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, exists
 
 from webapp.db import read_row
 from webapp.errors import Conflict, Missing
 from webapp.infra.storage import store
-from webapp.models.files import Blob, File, FileVersion
+from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.models.record import live
 from webapp.policies import Actor, require
 
+LARGE = 1024  # pixels: the preview on a file's page
 _CONTENT = (
     live(File, File.name, FileVersion.mime, FileVersion.created_at, Blob.sha256, Blob.size, Blob.storage_key, Blob.damaged_at)
     .join(FileVersion, (FileVersion.file_id == File.id) & (FileVersion.number == File.number))
@@ -46,3 +47,28 @@ def open_content(actor: Actor, file_id: UUID) -> Content:
     if row.damaged_at is not None:
         raise Conflict("The stored bytes of this file are damaged. Upload it again or ask for a backup.", code="damaged")
     return Content(name=row.name, mime=row.mime, sha256=row.sha256, size=row.size, key=row.storage_key, modified=row.created_at)
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the jobs found out about a file's content."""
+
+    preview: bool
+    width: int | None = None
+    height: int | None = None
+    pages: int | None = None
+
+
+_FACTS = (
+    live(File, Blob.facts, exists().where(Preview.blob_id == Blob.id, Preview.size == LARGE).label("preview"))
+    .join(Blob, Blob.sha256 == File.sha256)
+    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"))
+)
+
+
+def show_facts(actor: Actor, file_id: UUID) -> Facts:
+    """Size in pixels, pages, and whether there is a large preview. Raises Missing."""
+    require(actor, "files.read")
+    row = read_row(_FACTS, {"owner_id": actor.id, "file_id": file_id})
+    if row is None:
+        raise Missing("There is no such file.")
+    return Facts(preview=row.preview, **{k: row.facts.get(k) for k in ("width", "height", "pages")})

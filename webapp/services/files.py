@@ -1,5 +1,6 @@
 """Files: found through their owner, stored, renamed, moved. Bytes come as a draft of the store."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -24,7 +25,7 @@ from webapp.services.folders import NAME, check_version, find_parent, refuse_tak
 from webapp.services.inputs import Input
 from webapp.services.names import check_name, name_key, next_free, sibling_prefix, sort_key
 from webapp.services.placements import place
-from webapp.services.quotas import charge, lock_tree
+from webapp.services.quotas import charge, check_room, lock_tree
 
 Tag = Annotated[str, Field(min_length=1, max_length=50)]
 
@@ -38,6 +39,15 @@ class NewFile(Input):
     conflict: Literal["refuse", "rename"] = "refuse"
 
 
+class UploadQuery(Input):
+    """Where an upload goes, as its query says it; a form's fields of the same names win."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME | None = None
+    folder_id: UUID | None = None
+    conflict: Literal["refuse", "rename"] = "refuse"
+
+
 class FileChange(Input):
     """What to change of a file; what is absent stays. `folder_id` null is the top."""
 
@@ -46,6 +56,19 @@ class FileChange(Input):
     folder_id: UUID | None = None
     description: Annotated[str | None, Field(max_length=5000)] = None
     tags: Annotated[list[Tag] | None, Field(max_length=50)] = None
+
+
+class FileRename(Input):
+    """A new name."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME
+
+
+class FileMove(Input):
+    """Another folder; none is the top."""
+
+    folder_id: UUID | None = None
 
 
 class FileView(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +119,29 @@ def show_file(actor: Actor, file_id: UUID) -> FileView:
     if row is None:
         raise Missing("There is no such file.")
     return view_row(row)
+
+
+def check_upload(actor: Actor, query: UploadQuery, size: int | None) -> None:
+    """Refuse before the first byte what would be refused after the last: name, folder, taken name, quota."""
+    require(actor, "files.write")
+    parent = find_parent(actor, query.folder_id, "folder_id")
+    if query.name is not None:
+        check_name(query.name)
+        if query.conflict == "refuse":
+            refuse_taken(actor.id, parent.id if parent else None, query.name)
+    check_room(actor, size)
+
+
+def check_replacement(actor: Actor, file_id: UUID, expected: int | None, size: int | None) -> None:
+    """The same for a new version of a file."""
+    check_version(find_file(actor, file_id, "files.write").version, expected)
+    check_room(actor, size)
+
+
+@transactional
+def create_files(actor: Actor, uploads: Sequence[tuple[NewFile, LocalDraft]]) -> list[FileView]:
+    """Store several uploads together or not at all."""
+    return [create_file(actor, wish, draft) for wish, draft in uploads]
 
 
 @transactional

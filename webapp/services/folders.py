@@ -1,6 +1,6 @@
 """Folders: find them through their owner, make, rename and move them; a folder is never inside itself."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,25 @@ class FolderChange(Input):
     model_config = ConfigDict(str_strip_whitespace=False)
     name: NAME | None = None
     parent_id: UUID | None = None
+
+
+class FolderRename(Input):
+    """A new name."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+    name: NAME
+
+
+class FolderMove(Input):
+    """Another parent; none is the top."""
+
+    parent_id: UUID | None = None
+
+
+class MoveQuery(Input):
+    """The folder a person looks into while choosing where to move something; `top` the top, none where it is."""
+
+    inside: Annotated[UUID | Literal["top"] | None, Field(alias="in")] = None
 
 
 class FolderFilter(Input):

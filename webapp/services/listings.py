@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import JSON, Select, String, bindparam, cast, exists, func, select, tuple_
+from sqlalchemy import Select, String, Text, bindparam, cast, exists, func, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 
 from webapp.db import db, read_row, read_rows
@@ -44,6 +44,13 @@ class FileFilter(Input):
     q: Annotated[str | None, Field(min_length=1, max_length=200, description="part of the name")] = None
     sort: Sort = "name"
     limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class BrowseQuery(Input):
+    """How a person looks at a folder."""
+
+    sort: Sort = "name"
     cursor: Annotated[str | None, Field(max_length=2000)] = None
 
 
@@ -124,7 +131,7 @@ def _listing(dialect: str, sort: str, after: bool, inside: bool, mime: str, tag:
 def _has_tag(dialect: str) -> Any:
     if dialect == "postgresql":
         return cast(File.tags, JSONB).contains(bindparam("tag", type_=JSONB()))
-    each = func.json_each(cast(File.tags, JSON)).table_valued("value")
+    each = func.json_each(type_coerce(File.tags, Text())).table_valued("value")
     return exists(select(each.c.value).where(each.c.value == bindparam("tag", type_=String())))
 
 

@@ -1,8 +1,10 @@
 """Trash: a file is put there with its name and place, and comes back to them, or to the top if they are gone."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import bindparam, tuple_
 
 from webapp.db import db, read_rows, transactional
@@ -16,9 +18,17 @@ from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import record
 from webapp.services.files import FILE_COLUMNS, FileView, find_file, target_of, view_of, view_row
 from webapp.services.folders import check_version, taken_keys
+from webapp.services.inputs import Input
 from webapp.services.names import name_key, next_free, sibling_prefix, sort_key
 from webapp.services.placements import place
 from webapp.services.quotas import lock_tree
+
+
+class TrashQuery(Input):
+    """A page of the trash."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
 
 
 @transactional

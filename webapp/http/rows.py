@@ -1,0 +1,195 @@
+"""What pages of folders and files show: structs made into formatted rows, so that templates only print."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from flask import render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from flask_babel import ngettext
+
+from webapp.config import current_settings
+from webapp.errors import Conflict, HoldfastError, Missing
+from webapp.http.downloads import INLINE
+from webapp.http.formats import ago, exact, size
+from webapp.policies import Actor
+from webapp.services import downloads, folders, listings
+from webapp.services.cursors import Page
+from webapp.services.files import FileView
+from webapp.services.folders import FolderFilter, MoveQuery
+from webapp.services.listings import BrowseQuery, Row
+
+TEXT_SHOWN = 64 * 1024
+# first match of a media type's beginning: icon, words
+KINDS: tuple[tuple[str, str, Any], ...] = (
+    ("image/svg", "file-vector", _l("Vector picture")),
+    ("image/", "photo", _l("Picture")),
+    ("audio/", "music", _l("Audio")),
+    ("video/", "video", _l("Video")),
+    ("application/pdf", "file-type-pdf", _l("PDF document")),
+    ("text/csv", "file-type-csv", _l("Table (CSV)")),
+    ("text/markdown", "markdown", _l("Markdown text")),
+    ("text/html", "file-code", _l("Web page")),
+    ("text/x-", "file-code", _l("Source code")),
+    ("application/json", "file-code", _l("JSON")),
+    ("application/javascript", "file-code", _l("Source code")),
+    ("text/", "file-text", _l("Text")),
+    ("application/vnd.openxmlformats-officedocument.spreadsheetml", "file-spreadsheet", _l("Spreadsheet")),
+    ("application/vnd.oasis.opendocument.spreadsheet", "file-spreadsheet", _l("Spreadsheet")),
+    ("application/vnd.openxmlformats-officedocument.presentationml", "presentation", _l("Presentation")),
+    ("application/vnd.oasis.opendocument.presentation", "presentation", _l("Presentation")),
+    ("application/vnd.openxmlformats-officedocument", "file-text", _l("Document")),
+    ("application/vnd.oasis.opendocument", "file-text", _l("Document")),
+    ("application/zip", "file-zip", _l("Archive")),
+    ("application/gzip", "file-zip", _l("Archive")),
+    ("application/x-tar", "file-zip", _l("Archive")),
+)
+
+
+def kind_of(mime: str) -> tuple[str, str]:
+    """Icon and words for a media type."""
+    for start, icon, words in KINDS:
+        if mime.startswith(start):
+            return icon, str(words)
+    return "file", _("File")
+
+
+def folder_page(actor: Actor, folder_id: UUID | None, query: BrowseQuery) -> str:
+    """The files page; only its rows for a request that asks for a part of it."""
+    page = listings.browse(actor, folder_id, query.sort, 50, query.cursor)
+    here = url_for("folders_pages.show_folder", folder_id=folder_id) if folder_id else url_for("files_pages.list_files")
+    next_url = f"{here}?sort={query.sort}&cursor={page.next_cursor}" if page.next_cursor else None
+    rows = [_row(actor, row) for row in page.items]
+    if request.headers.get("HX-Request"):
+        return render_template("files/_rows.html", rows=rows, next_url=next_url)
+    trail = folders.list_crumbs(actor, folder_id) if folder_id else []
+    shown = len(rows)
+    count = _("First %(num)d items", num=shown) if next_url else ngettext("%(num)d item", "%(num)d items", shown)
+    return render_template("files/index.html", folder=trail[-1] if trail else None, breadcrumbs=_trail(trail), rows=rows,
+                           next_url=next_url, sort=query.sort, count_text=count,
+                           upload_limit=current_settings().max_upload_size)  # fmt: skip
+
+
+def _row(actor: Actor, row: Row) -> dict[str, Any]:
+    is_file = row.kind == "file"
+    content = f"/api/v1/files/{row.id}"  # written out: url_for per row costs more than the row
+    chips = [(_("Making preview") if row.mime and row.mime.startswith("image/") else _("Processing"), "busy")] if row.busy else []
+    chips += [(_("Damaged"), "bad")] if row.damaged else []
+    chips += [(f"v{row.number}", "plain")] if row.number > 1 else []
+    return {
+        "id": row.id, "kind": row.kind, "name": row.name, "version": row.version, "chips": chips,
+        "url": f"/files/{row.id}" if is_file else f"/folders/{row.id}",
+        "icon": kind_of(row.mime or "")[0] if is_file else "folder",
+        "thumbnail": f"{content}/thumbnail?size=64" if row.thumbnail else None,
+        "owner": _("You") if row.owner == actor.name else row.owner,
+        "modified": row.updated_at, "modified_text": ago(row.updated_at), "modified_exact": exact(row.updated_at),
+        "size_text": size(row.size) if row.size is not None else "",
+        "download_url": f"{content}/content" if is_file else None,
+    }  # fmt: skip
+
+
+def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
+    """Variables of the trash page."""
+    rows = [
+        {"id": file.id, "name": file.name, "icon": kind_of(file.mime)[0], "thumbnail": None, "deleted": file.deleted_at,
+         "deleted_text": ago(file.deleted_at), "deleted_exact": exact(file.deleted_at), "size_text": size(file.size),
+         "from_text": _folder_name(actor, file.folder_id), "version": file.version,
+         "restore_url": f"/trash/{file.id}/restoration"}
+        for file in page.items if file.deleted_at is not None
+    ]  # fmt: skip
+    next_url = f"{url_for('trash_pages.list_trash')}?cursor={page.next_cursor}" if page.next_cursor else None
+    return {"rows": rows, "next_url": next_url, "count_text": ngettext("%(num)d file", "%(num)d files", len(rows))}
+
+
+def _folder_name(actor: Actor, folder_id: UUID | None) -> str:
+    if folder_id is None:
+        return _("Files")
+    try:
+        return folders.show_folder(actor, folder_id).name
+    except Missing:
+        return _("a folder that is gone")
+
+
+def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
+    """Variables of one file's page, without its jobs."""
+    icon, words = kind_of(file.mime)
+    facts = downloads.show_facts(actor, file.id)
+    shown = {
+        **msgspec.structs.asdict(file), "kind_text": words, "icon": icon, "size_text": size(file.size),
+        "bytes_text": ngettext("%(num)s byte", "%(num)s bytes", file.size), "owner": _("You"), "trashed": False,
+        "modified": file.updated_at, "modified_text": ago(file.updated_at), "modified_exact": exact(file.updated_at),
+        "created_text": ago(file.created_at), "created_exact": exact(file.created_at),
+        "dimensions_text": f"{facts.width} × {facts.height}" if facts.width else None,
+    }  # fmt: skip
+    return {
+        "file": shown, "breadcrumbs": crumbs_to(actor, file.folder_id, file.name), "folder_url": folder_url(file.folder_id),
+        "preview": _preview(actor, file, facts.preview), "download_url": f"/api/v1/files/{file.id}/content",
+    }  # fmt: skip
+
+
+def _preview(actor: Actor, file: FileView, has_picture: bool) -> dict[str, Any]:
+    base = f"/api/v1/files/{file.id}"
+    if has_picture:
+        return {"kind": "image", "url": f"{base}/thumbnail?size=1024", "text": None, "note": None}
+    family = file.mime.split("/")[0]
+    if family in {"audio", "video"} and file.mime in INLINE:
+        return {"kind": family, "url": f"{base}/content?inline=1", "text": None, "note": None}
+    if family == "text" or file.mime in {"application/json", "application/javascript", "application/xml"}:
+        head = b"".join(downloads.open_content(actor, file.id).read(0, TEXT_SHOWN))
+        note = _("The first 64 kB; download to see the rest.") if file.size > TEXT_SHOWN else None
+        return {"kind": "text", "url": None, "text": _decoded(head), "note": note}
+    return {"kind": "none", "url": None, "text": None, "note": None}
+
+
+def _decoded(head: bytes) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return head.decode("utf-16", "replace")
+    return head.decode("utf-8-sig", "replace").replace("\0", "�")
+
+
+def crumbs_to(actor: Actor, folder_id: UUID | None, last: str | None = None) -> list[tuple[str, str]]:
+    """The way from the top to a folder, and to the thing in it that the page is about."""
+    trail = _trail(folders.list_crumbs(actor, folder_id) if folder_id else [])
+    return [*trail, (last, "")] if last is not None else trail
+
+
+def _trail(crumbs: list[folders.Crumb]) -> list[tuple[str, str]]:
+    return [(_("Files"), url_for("files_pages.list_files")), *((c.name, folder_url(c.id)) for c in crumbs)]
+
+
+def folder_url(folder_id: UUID | None) -> str:
+    """The page of a folder, or of the top."""
+    if folder_id is None:
+        return url_for("files_pages.list_files")
+    return url_for("folders_pages.show_folder", folder_id=folder_id)
+
+
+def mover(actor: Actor, here: str, query: MoveQuery, now_in: UUID | None, moving: UUID | None = None) -> dict[str, Any]:
+    """Variables of a page on which a person walks to another folder; at first it shows where the thing is."""
+    chosen = now_in if query.inside is None else None if query.inside == "top" else query.inside
+    trail = folders.list_crumbs(actor, chosen) if chosen else []
+    inside = folders.list_folders(actor, FolderFilter(parent_id=chosen, limit=100)).items
+    return {
+        "target": trail[-1] if trail else None,
+        "trail": [(_("Files"), f"{here}?in=top"), *((crumb.name, f"{here}?in={crumb.id}") for crumb in trail)],
+        "folders": [{"name": f.name, "url": f"{here}?in={f.id}", "disabled": f.id == moving} for f in inside],
+        "allowed": chosen != now_in,
+    }
+
+
+def form_of(error: HoldfastError | None, *, field: str = "") -> dict[str, Any]:
+    """What the form macros show: what was typed, and what is wrong with it. A conflict is put beside `field`."""
+    typed = {name: value for name, value in request.form.items() if name not in {"csrf_token", "version"}}
+    if error is None:
+        return {"values": typed, "errors": []}
+    faults = [{"field": fault.field, "message": fault.message} for fault in error.errors]
+    place = field if isinstance(error, Conflict) else ""
+    return {"values": typed, "errors": faults or [{"field": place, "message": error.detail}]}
+
+
+def merge_page(title: str, action: str, version: int, labels: dict[str, str], theirs: object) -> str:
+    """Theirs and yours, to choose per field; posting it again carries the newest version."""
+    fields = [{"name": name, "label": label, "theirs": getattr(theirs, name), "yours": request.form.get(name, "")}
+              for name, label in labels.items()]  # fmt: skip
+    return render_template("conflict.html", title=title, fields=fields, action=action, version=version)

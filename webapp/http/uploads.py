@@ -1,0 +1,142 @@
+"""Receiving bytes: from the socket straight into a draft of the store, hashed on the way, never whole in memory."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from flask import Request, g, request
+from werkzeug.exceptions import ClientDisconnected
+
+from webapp.errors import HoldfastError, Invalid, Malformed, TooLarge
+from webapp.http.guard import prove_form
+from webapp.infra.storage import LocalDraft, store
+from webapp.services.files import NewFile, UploadQuery
+
+PIECE = 1024 * 1024
+DRAIN = 32 * 1024 * 1024
+
+
+class LengthRequired(HoldfastError):
+    """A body of unknown length that the server cannot read to its end (RFC 9110, 15.5.12)."""
+
+    status, code, title = 411, "length_required", "Length required"
+
+
+class DraftStream:
+    """What werkzeug's multipart parser writes a part into; it is a draft, and it is never read back here."""
+
+    def __init__(self, draft: LocalDraft) -> None:
+        self.draft = draft
+
+    def write(self, data: bytes) -> int:
+        return self.draft.write(data)
+
+    def seek(self, _offset: int, _whence: int = 0) -> int:
+        return 0
+
+    def close(self) -> None:
+        """The draft is closed by whoever received it."""
+
+
+class VaultRequest(Request):
+    """A request whose file parts go into drafts while `received` is open, and are refused otherwise."""
+
+    drafts: ExitStack | None = None
+
+    def _get_file_stream(
+        self, total_content_length: int | None, content_type: str | None, filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:  # fmt: skip
+        if self.drafts is None:
+            raise Invalid.field("file", "unexpected_file", "This form takes no files.")
+        return cast(IO[bytes], DraftStream(self.drafts.enter_context(store().draft())))
+
+
+@dataclass
+class Incoming:
+    """What arrived: the form's fields and the files, each with the name its sender gave."""
+
+    fields: Mapping[str, str]
+    parts: list[tuple[str, LocalDraft]]
+
+    def wishes(self, query: UploadQuery) -> list[tuple[NewFile, LocalDraft]]:
+        """Each file with where it goes. Raises Invalid without a file, ValidationError for unusable fields."""
+        if not self.parts:
+            raise Invalid.field("file", "missing", "Choose a file.")
+        told = {key: value for key, value in self.fields.items() if key != "csrf_token" and value != ""}
+        wish = {**query.model_dump(exclude_none=True), **told}
+        name = wish.pop("name", "")
+        return [(NewFile.model_validate({**wish, "name": _base_name(given) or name}), draft) for given, draft in self.parts]
+
+    def only(self) -> LocalDraft:
+        """The one file of a replacement."""
+        if len(self.parts) != 1:
+            raise Invalid.field("file", "one_file", "Send exactly one file.")
+        return self.parts[0][1]
+
+
+def _base_name(given: str) -> str:
+    """Some browsers send a path; only its last part is the name."""
+    return re.split(r"[/\\]", given)[-1]
+
+
+@contextmanager
+def received() -> Iterator[Incoming]:
+    """All files of a multipart form, or the raw body as one part without a name. Drafts not kept vanish at the end.
+
+    Raises Malformed for a body that is cut, LengthRequired, TooLarge, DiskFull.
+    """
+    with ExitStack() as stack:
+        if request.mimetype == "multipart/form-data":
+            cast(VaultRequest, request).drafts = stack
+            parts = [(item.filename or "", cast(Any, item.stream).draft) for item in request.files.getlist("file")]
+            _prove(request.form.get("csrf_token"))
+            yield Incoming(dict(request.form), parts)
+        else:
+            _prove(None)
+            yield Incoming({}, [("", _receive_raw(stack))])
+
+
+def _prove(token: str | None) -> None:
+    """Where a cookie vouches for the sender, the form has to prove that it is ours before anything is kept."""
+    if g.get("form_proven") is False:
+        prove_form(token)
+
+
+def _receive_raw(stack: ExitStack) -> LocalDraft:
+    expected = request.content_length
+    if expected is None and not request.environ.get("wsgi.input_terminated"):
+        raise LengthRequired("Send a Content-Length with the body.")
+    if expected is not None and request.max_content_length is not None and expected > request.max_content_length:
+        raise TooLarge("This file is larger than the vault takes.")
+    draft = stack.enter_context(store().draft())
+    try:
+        while piece := request.stream.read(PIECE):
+            draft.write(piece)
+    except (ClientDisconnected, OSError) as error:
+        raise Malformed("The body ended before it was complete.", code="truncated") from error
+    if expected is not None and draft.size != expected:
+        raise Malformed(f"The body ended after {draft.size} of {expected} bytes.", code="truncated")
+    return draft
+
+
+@contextmanager
+def refusals_heard() -> Iterator[None]:
+    """Around an upload: a refusal reads on before it answers."""
+    try:
+        yield
+    except HoldfastError:
+        _drain()
+        raise
+
+
+def _drain() -> None:
+    """Read on a little after a refusal, so that a client that is still sending sees the answer, not a reset."""
+    left = min(request.content_length or 0, DRAIN)
+    try:
+        while left > 0 and (piece := request.environ["wsgi.input"].read(min(PIECE, left))):
+            left -= len(piece)
+    except OSError:
+        return
