@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -177,17 +178,20 @@ def test_the_worker_command_is_one_that_dramatiq_takes() -> None:
     assert parsed.worker_shutdown_timeout < 1000 * int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
 
 
-def _python_modules() -> Iterator[str]:
-    for definition in SERVICES.values():
-        for words in (definition.get("command", []), definition.get("healthcheck", {}).get("test", [])):
-            if "-m" in words and "python" in words:
-                yield words[words.index("-m") + 1]
+def test_the_relay_is_a_module() -> None:
+    assert SERVICES["relay"]["command"][:2] == ["python", "-m"]
+    assert importlib.util.find_spec(SERVICES["relay"]["command"][2])
 
 
-def test_every_module_that_is_run_exists() -> None:
-    modules = set(_python_modules())
-    assert modules
-    assert all(importlib.util.find_spec(module) for module in modules)
+def test_a_worker_is_healthy_while_it_holds_its_connection() -> None:
+    check = SERVICES["worker"]["healthcheck"]["test"]
+    assert check[:3] == ["CMD", "python", "deploy/connected.py"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, str(ROOT / check[2]), str(server.getsockname()[1])]
+        assert subprocess.run(command, timeout=20).returncode == 1
+        with socket.create_connection(server.getsockname()):
+            assert subprocess.run(command, timeout=20).returncode == 0
+        assert subprocess.run(command, timeout=20).returncode == 1
 
 
 # Image ----------------------------------------------------------------------------------------------------------------
@@ -217,6 +221,7 @@ def test_what_enters_the_image_is_enough_to_start(tmp_path: Path) -> None:
     assert "*" in rules
     for name in (rule[1:] for rule in rules if rule.startswith("!") and (ROOT / rule[1:]).exists()):
         source = ROOT / name
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy2(source, tmp_path / name)
     flask = str(Path(sys.executable).parent / "flask")
     environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path / "var"), "APP_ENV": "test"}
