@@ -13,83 +13,26 @@ from mimetypes import MimeTypes
 from pathlib import PurePosixPath
 from typing import Any
 
-UNKNOWN, PLAIN = "application/octet-stream", "text/plain"
+from webapp.infra.mediatypes import (
+    DECLARED,
+    FTYP_BRANDS,
+    MACROS,
+    OFFICE,
+    OFFICE_BY_NAME,
+    OLE,
+    PLAIN,
+    SIGNATURES,
+    TEXTS,
+    UNKNOWN,
+    ZIP,
+)
+
 HEAD = 8192  # bytes that tell
 DIRECTORY_LIMIT = 2 * 1024**2  # bytes read of an archive to list it: some 25,000 entries
 
-# Stated here because puremagic has no media type, an odd one or several for these. (offset, bytes, type)
-SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (0, b"II*\0", "image/tiff"),
-    (0, b"MM\0*", "image/tiff"),
-    (8, b"WEBPVP8", "image/webp"),
-    (8, b"WAVEfmt", "audio/wav"),
-    (8, b"AVI LIST", "video/x-msvideo"),
-    (0, b"%PDF-", "application/pdf"),
-    (0, b"%!PS-Adobe", "application/postscript"),
-    (0, b"{\\rtf", "application/rtf"),
-    (0, b"PK\x03\x04", "application/zip"),
-    (0, b"PK\x05\x06", "application/zip"),
-    (0, b"\x1f\x8b\x08", "application/gzip"),
-    (0, b"BZh", "application/x-bzip2"),
-    (0, b"\xfd7zXZ\0", "application/x-xz"),
-    (0, b"(\xb5/\xfd", "application/zstd"),
-    (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
-    (0, b"Rar!\x1a\x07", "application/vnd.rar"),
-    (257, b"ustar", "application/x-tar"),
-    (0, b"!<arch>\ndebian-binary", "application/vnd.debian.binary-package"),
-    (0, b"!<arch>\n", "application/x-archive"),
-    (0, b"\x7fELF", "application/x-executable"),
-    (0, b"\xca\xfe\xba\xbe\0\0\0", "application/java-vm"),
-    (0, b"\0asm", "application/wasm"),
-    (0, b"SQLite format 3\0", "application/vnd.sqlite3"),
-    (0, b"fLaC", "audio/flac"),
-    (0, b"ID3", "audio/mpeg"),
-    (0, b"MThd", "audio/midi"),
-    (0, b"wOFF", "font/woff"),
-    (0, b"wOF2", "font/woff2"),
-    (0, b"OTTO", "font/otf"),
-    (0, b"\0\1\0\0\0", "font/ttf"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
-)
-OLE = {".doc": "application/msword", ".xls": "application/vnd.ms-excel", ".ppt": "application/vnd.ms-powerpoint",
-       ".msg": "application/vnd.ms-outlook", ".msi": "application/x-msi"}  # fmt: skip
-BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime", b"avif": "image/avif",
-          b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif"}  # fmt: skip
-
-_OOXML = "application/vnd.openxmlformats-officedocument."
-OFFICE = {  # an entry that only this kind of archive holds → (extension, type)
-    "word/document.xml": (".docx", _OOXML + "wordprocessingml.document"),
-    "xl/workbook.xml": (".xlsx", _OOXML + "spreadsheetml.sheet"),
-    "ppt/presentation.xml": (".pptx", _OOXML + "presentationml.presentation"),
-    "AndroidManifest.xml": (".apk", "application/vnd.android.package-archive"),
-    "META-INF/MANIFEST.MF": (".jar", "application/java-archive"),
-    "doc.kml": (".kmz", "application/vnd.google-earth.kmz"),
-}
-OFFICE_BY_NAME = dict(OFFICE.values())
-MACROS = {".docx": "application/vnd.ms-word.document.macroenabled.12", ".xlsx": "application/vnd.ms-excel.sheet.macroenabled.12",
-          ".pptx": "application/vnd.ms-powerpoint.presentation.macroenabled.12"}  # fmt: skip
-DECLARED = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{3,30}|vnd\.sun\.xml\.[a-z.]{3,30})")
-
-TEXTS = {  # of names whose content is text; what the standard library does not know or names after programs
-    ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".md": "text/markdown", ".markdown": "text/markdown",
-    ".rst": "text/x-rst", ".json": "application/json", ".geojson": "application/geo+json", ".ipynb": "application/x-ipynb+json",
-    ".jsonl": "application/jsonl", ".xml": "application/xml", ".xsd": "application/xml", ".xsl": "application/xml",
-    ".gpx": "application/gpx+xml", ".kml": "application/vnd.google-earth.kml+xml", ".html": "text/html", ".htm": "text/html",
-    ".xhtml": "text/html", ".svg": "image/svg+xml", ".yaml": "application/yaml", ".yml": "application/yaml",
-    ".toml": "application/toml", ".sql": "application/sql", ".css": "text/css", ".js": "text/javascript",
-    ".mjs": "text/javascript", ".ts": "text/x-typescript", ".tsx": "text/x-typescript", ".py": "text/x-python",
-    ".pyi": "text/x-python", ".c": "text/x-c", ".h": "text/x-c", ".cpp": "text/x-c++", ".hpp": "text/x-c++", ".go": "text/x-go",
-    ".rs": "text/x-rust", ".java": "text/x-java", ".rb": "text/x-ruby", ".pl": "text/x-perl", ".sh": "text/x-shellscript",
-    ".tex": "text/x-tex", ".bib": "text/x-bibtex", ".ics": "text/calendar", ".vcf": "text/vcard", ".diff": "text/x-diff",
-    ".patch": "text/x-diff", ".eml": "message/rfc822", ".log": PLAIN, ".txt": PLAIN, ".ini": PLAIN, ".cfg": PLAIN,
-    ".conf": PLAIN, ".po": "text/x-gettext-translation",
-}  # fmt: skip
 _PROLOG = r"\s*+(?:(?><!--.*?-->\s*)|(?><\?.*?\?>\s*)|(?><!doctype\s+(?:svg|html)[^>\[]*(?:\[.*?\]\s*)?>\s*))*+"
-MARKUP = re.compile(_PROLOG + r"<(?:\w+:)?(svg|html|head|body|script|iframe|object|embed)[\s>/]", re.IGNORECASE | re.DOTALL)
+_ROOT = r"<(?:\w+:)?(svg|html|head|body|script|iframe|object|embed)[\s>/]"
+MARKUP = re.compile(_PROLOG + _ROOT, re.IGNORECASE | re.DOTALL)
 DOCTYPE = re.compile(r"\s*+(?:(?><!--.*?-->\s*)|(?><\?.*?\?>\s*))*+<!doctype\s+(html|svg)\b", re.IGNORECASE | re.DOTALL)
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -110,7 +53,7 @@ def guess_type(name: str, head: bytes) -> str:
     """The media type by the first bytes (8 KiB are enough) and the name. Under a millisecond; the job refines it."""
     suffix = PurePosixPath(name.lower()).suffix
     mime = _signature(head[:HEAD], suffix)
-    if mime == "application/zip":
+    if mime == ZIP:
         return _declared(head) or OFFICE_BY_NAME.get(suffix, mime)
     if mime:
         return mime
@@ -119,7 +62,7 @@ def guess_type(name: str, head: bytes) -> str:
 
 
 def sniff(name: str, size: int, read: Callable[[int, int], bytes]) -> Sniffed:
-    """The type by everything that tells cheaply, archives by their entries. `read(start, length)` gives stored bytes."""
+    """The type by all that tells cheaply, archives by their entries. `read(start, length)` gives stored bytes."""
     head = read(0, HEAD)
     mime = guess_type(name, head)
     suffix = PurePosixPath(name.lower()).suffix
@@ -171,7 +114,7 @@ def _signature(head: bytes, suffix: str) -> str | None:
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and b"\0" in head[10:30]:
         return "image/bmp"
     if head.startswith(b"ftyp", 4):
-        return BRANDS.get(head[8:12], "video/mp4")
+        return FTYP_BRANDS.get(head[8:12], "video/mp4")
     if head.startswith(b"OggS"):
         return "video/ogg" if b"theora" in head[:512] else "audio/ogg"
     if head.startswith(b"\x1aE\xdf\xa3"):
@@ -204,7 +147,7 @@ def _rare_type(head: bytes, suffix: str) -> str:
 
 
 def _declared(head: bytes) -> str | None:
-    """What an OpenDocument or EPUB says of itself: its first entry is `mimetype`, stored plainly (OASIS ODF 1.3, 3.3)."""
+    """What an OpenDocument or EPUB says of itself: its first entry is a stored `mimetype` (OASIS ODF 1.3, 3.3)."""
     if head[30:38] != b"mimetype" or len(head) < 60:
         return None
     length, extra = struct.unpack_from("<I", head, 22)[0], struct.unpack_from("<H", head, 28)[0]
@@ -217,13 +160,13 @@ def _sniff_zip(suffix: str, declared: str | None, stored: "StoredBytes") -> Snif
         with zipfile.ZipFile(stored) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
-        return Sniffed(declared or "application/zip")
+        return Sniffed(declared or ZIP)
     facts = {"entries": len(names)}
     if declared:
         return Sniffed(declared, facts)
     kinds = [kind for entry, kind in OFFICE.items() if entry in names]
-    # the manifest of a jar is in an apk too: the name may choose among what is there, the first is the strongest
-    extension, mime = next((kind for kind in kinds if kind[0] == suffix), kinds[0] if kinds else ("", "application/zip"))
+    # an apk has the manifest of a jar, too: the name may choose among what is there, else the first is the strongest
+    extension, mime = next((kind for kind in kinds if kind[0] == suffix), (*kinds, ("", ZIP))[0])
     if extension in MACROS and any(name.endswith("vbaProject.bin") for name in names):
         mime = MACROS[extension]
     return Sniffed(mime, facts)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, func, text
+from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Update, func, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
@@ -113,4 +113,39 @@ def any_current_blob(file_id: int) -> Select[tuple[Blob]]:
         .join(FileVersion, FileVersion.blob_id == Blob.id)
         .join(File, (File.id == FileVersion.file_id) & (File.number == FileVersion.number))
         .where(File.id == file_id)
+    )
+
+
+def any_version(file_id: int, number: int) -> Select[Any]:
+    """What the jobs need of one content of a file, trashed or not: its names and its blob's columns."""
+    columns = (File.uuid, File.name, File.owner_id, FileVersion.mime, Blob.id.label("blob_id"), Blob.sha256, Blob.size,
+               Blob.storage_key)  # fmt: skip
+    return (
+        any_state(File, *columns)
+        .join(FileVersion, FileVersion.file_id == File.id)
+        .join(Blob, Blob.id == FileVersion.blob_id)
+        .where(File.id == file_id, FileVersion.number == number)
+    )
+
+
+def any_locked_blob(blob_id: int) -> Select[Blob]:
+    """The blob, held still until the transaction ends: two jobs may add facts to it at once."""
+    return any_state(Blob).where(Blob.id == blob_id).with_for_update()
+
+
+def any_previews_of(blob_id: int) -> Select[int]:
+    """The sizes in which previews of this content are there."""
+    return any_state(Preview, Preview.size).where(Preview.blob_id == blob_id)
+
+
+def found_mime(file_id: int, number: int, mime: str) -> tuple[Update, Update]:
+    """The media type of a version, and of its file where that version is current.
+
+    Not by change_rows: version and updated_at stay, because nobody changed the file. The machine's finding, seconds
+    after an upload, must not make the person's If-Match stale or put the file on top of "last changed".
+    """
+    current = (File.id == file_id) & (File.number == number) & (File.mime != mime)
+    return (
+        update(FileVersion).where(FileVersion.file_id == file_id, FileVersion.number == number).values(mime=mime),
+        update(File).where(current).values(mime=mime, updated_at=File.updated_at),
     )

@@ -1,0 +1,110 @@
+"""Small pictures of content: made once for each content whatever files hold it, found through the file's owner."""
+
+from contextlib import ExitStack
+from enum import IntEnum
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import bindparam, insert
+
+from webapp.db import db, read_row, read_rows, transactional
+from webapp.errors import Missing
+from webapp.infra.clock import now
+from webapp.infra.rendering import DRAWABLE, SIZES, Picture, Unrenderable, render
+from webapp.infra.sniffing import sniff
+from webapp.infra.storage import LocalDraft, store
+from webapp.models.files import File, FileVersion, Preview, any_locked_blob, any_previews_of
+from webapp.models.record import live
+from webapp.policies import Actor, require
+from webapp.services.inputs import Input
+from webapp.services.inspections import Content, Work, add_facts, find_content, read_bytes
+from webapp.services.jobs import Hopeless
+
+_PREVIEW = (
+    live(File, Preview.storage_key, Preview.mime, Preview.byte_size)
+    .join(FileVersion, (FileVersion.file_id == File.id) & (FileVersion.number == File.number))
+    .join(Preview, Preview.blob_id == FileVersion.blob_id)
+    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"), Preview.size == bindparam("size"))
+)
+
+
+class ThumbnailSize(IntEnum):
+    """Pixels of the longer side."""
+
+    SMALL, MEDIUM, LARGE = SIZES
+
+
+class ThumbnailQuery(Input):
+    """Which of the sizes."""
+
+    size: ThumbnailSize = ThumbnailSize.MEDIUM
+
+
+class PreviewView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a preview lies in the store and what it is; `etag` is the sha-256 of its bytes, `size` their number."""
+
+    key: str
+    mime: str
+    etag: str
+    size: int
+
+    def read(self) -> bytes:
+        """The picture, some hundred kB at most. Raises Unavailable when the store does not answer."""
+        return read_bytes(self.key, 0, self.size)
+
+
+def find_preview(actor: Actor, file_id: UUID, size: int) -> PreviewView:
+    """The preview of a file's current content. Raises Missing for a file that is not theirs, or that has none (yet)."""
+    require(actor, "files.read")
+    row = read_row(_PREVIEW, {"owner_id": actor.id, "file_id": file_id, "size": size})
+    if row is None:
+        raise Missing("There is no preview of this file.")
+    return PreviewView(key=row.storage_key, mime=row.mime, etag=row.storage_key.rsplit("/", 1)[-1], size=row.byte_size)
+
+
+def make_previews(job: Work) -> None:
+    """Draw the content in every size, unless somebody's same content was drawn before or its type has no picture.
+
+    Raises Hopeless, in words for people, when this content cannot be drawn.
+    """
+    content = find_content(job)
+    if content is None or _has_all(content.blob_id):
+        return
+    # The name's word does not count and the other job may not be through: look at the bytes.
+    mime = sniff(content.name, content.size, lambda start, length: read_bytes(content.storage_key, start, length)).mime
+    if mime not in DRAWABLE:
+        return
+    job.progress(10)
+    try:
+        rendering = render(store().path(content.storage_key), mime)
+    except Unrenderable as error:
+        raise Hopeless(str(error)) from error
+    job.progress(90)
+    keep_pictures(content, rendering.pictures)
+    add_facts(content.blob_id, rendering.facts)
+
+
+def _has_all(blob_id: int) -> bool:
+    return {row.size for row in read_rows(any_previews_of(blob_id))} >= set(SIZES)
+
+
+def keep_pictures(content: Content, pictures: tuple[Picture, ...]) -> None:
+    """Store the pictures and their rows; those a twin job has stored meanwhile stay as they are."""
+    with ExitStack() as stack:
+        drafts = {picture: stack.enter_context(store().draft()) for picture in pictures}
+        for picture, draft in drafts.items():
+            draft.write(picture.data)
+            draft.sync()  # the slow part, before the transaction
+        _adopt_pictures(content.blob_id, drafts)
+
+
+@transactional
+def _adopt_pictures(blob_id: int, drafts: dict[Picture, LocalDraft]) -> None:
+    if db.session.scalar(any_locked_blob(blob_id)) is None:
+        return
+    there = set(db.session.scalars(any_previews_of(blob_id)))
+    for picture, draft in drafts.items():
+        if picture.size not in there:
+            row = {"blob_id": blob_id, "size": picture.size, "storage_key": store().keep(draft), "mime": picture.mime,
+                   "byte_size": draft.size, "created_at": now()}  # fmt: skip
+            db.session.execute(insert(Preview).values(row))
