@@ -1,0 +1,112 @@
+"""create_app: settings, extensions, the layers of HTTP, and every noun's blueprints discovered by name."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Flask, request
+from jinja2 import FileSystemBytecodeCache
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import webapp.blueprints
+import webapp.models  # noqa: F401  (loads every table)
+from webapp import cli
+from webapp.config import Settings, load_settings, use_settings
+from webapp.db import db, engine_options, watch_engine
+from webapp.extensions import connect_extensions
+from webapp.http.formats import register_formats
+from webapp.http.headers import protect, relax_programs
+from webapp.http.limiting import announce_limits
+from webapp.http.problems import register_problems
+from webapp.http.requestlog import RequestLog
+from webapp.http.static import forget_forwarded, serve_static
+from webapp.infra.logs import configure_logging
+from webapp.infra.reports import start_reports
+
+ROOT = Path(__file__).parent.parent
+ORDINARY_BODY = 1024**2  # bytes; @guard(upload=True) allows more
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application of these settings (of the environment unless given). Raises ConfigurationError."""
+    settings = settings or load_settings()
+    use_settings(settings)
+    configure_logging(settings)
+    start_reports(settings)
+    app = Flask("webapp", template_folder=str(ROOT / "templates"), static_folder=None)
+    app.config.from_mapping(flask_options(settings))
+    app.before_request(_note_route)
+    protect(app, settings)  # before the limiters: a refusal has the headers too
+    connect_extensions(app, settings)
+    announce_limits(app)
+    register_problems(app)
+    register_formats(app)
+    register_nouns(app)
+    relax_programs(app)
+    cli.register(app)
+    app.jinja_env.bytecode_cache = _bytecode_cache(settings)
+    with app.app_context():
+        watch_engine(db.engine, settings.slow_query)
+    serve_static(app, ROOT / "static")
+    app.wsgi_app = forget_forwarded(app.wsgi_app)  # type: ignore[method-assign]
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def flask_options(settings: Settings) -> dict[str, Any]:
+    """Flask's own configuration. The first secret signs, the others are still believed."""
+    first, *older = (key.get_secret_value() for key in settings.secret_keys)
+    return {
+        "SECRET_KEY": first,
+        "SECRET_KEY_FALLBACKS": older,
+        "TESTING": settings.app_env == "test",
+        "PROPAGATE_EXCEPTIONS": False,
+        "SESSION_COOKIE_NAME": "__Host-session" if settings.https else "session",
+        "SESSION_COOKIE_SECURE": settings.https,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_PATH": "/",
+        "SESSION_REFRESH_EACH_REQUEST": False,
+        "SESSION_PROTECTION": None,
+        "PERMANENT_SESSION_LIFETIME": settings.session_life,
+        "MAX_CONTENT_LENGTH": ORDINARY_BODY,
+        "MAX_FORM_MEMORY_SIZE": ORDINARY_BODY,
+        "MAX_FORM_PARTS": 1000,
+        "TEMPLATES_AUTO_RELOAD": settings.app_env == "development",
+        "SQLALCHEMY_DATABASE_URI": settings.database_url.get_secret_value(),
+        "SQLALCHEMY_ENGINE_OPTIONS": engine_options(settings),
+        "WTF_CSRF_FIELD_NAME": "csrf_token",
+        "WTF_CSRF_TIME_LIMIT": None,  # as long as the session
+        "BABEL_TRANSLATION_DIRECTORIES": str(ROOT / "translations"),
+        "COMPRESS_MIMETYPES": ["text/html", "text/css", "text/plain", "text/javascript", "application/json",
+                               "application/problem+json", "image/svg+xml"],
+        "COMPRESS_STREAMS": False,
+        "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
+        "RATELIMIT_HEADERS_ENABLED": False,
+    }  # fmt: skip
+
+
+def register_nouns(app: Flask) -> None:
+    """Every module of webapp/blueprints: its `api` at /api/v1, its `pages` at /."""
+    app.url_map.strict_slashes = False
+    for module in pkgutil.iter_modules(webapp.blueprints.__path__):
+        noun = importlib.import_module(f"webapp.blueprints.{module.name}")
+        for name, prefix in (("api", "/api/v1"), ("pages", None)):
+            blueprint = getattr(noun, name, None)
+            if isinstance(blueprint, Blueprint):
+                app.register_blueprint(blueprint, url_prefix=prefix)
+
+
+def _note_route() -> None:
+    rule = request.url_rule
+    request.environ["holdfast.route"] = rule.rule if rule else None
+
+
+def _bytecode_cache(settings: Settings) -> FileSystemBytecodeCache:
+    folder = settings.var_dir / "templates"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return FileSystemBytecodeCache(str(folder))

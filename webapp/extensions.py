@@ -1,0 +1,158 @@
+"""The Flask extensions: identity, limits, cache, languages, migrations, compression. Their HTTP policy stands in http/."""
+
+import ipaddress
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from flask import Flask, g, request, session
+from flask_babel import Babel, get_locale
+from flask_caching import Cache
+from flask_compress import Compress
+from flask_limiter import Limiter
+from flask_login import LoginManager
+from flask_login.utils import _get_user
+from flask_migrate import Migrate
+from flask_talisman import Talisman
+from flask_wtf.csrf import generate_csrf
+from limits import parse
+from werkzeug import Request
+
+import webapp.infra.limits  # noqa: F401  (registers the schemes exact:// and leased://)
+from webapp.config import ConfigurationError, Settings, current_settings
+from webapp.db import db
+from webapp.errors import HoldfastError
+from webapp.policies import Actor
+from webapp.services import sessions
+from webapp.services.sessions import Origin
+
+ROOT = Path(__file__).parent.parent
+UNLIMITED = {"health_pages", "static"}
+LANGUAGES = ("en",)
+
+
+def address_key() -> str:
+    """The client's address; of IPv6 the /64 network, all of which one client may own."""
+    address = request.remote_addr or "unknown"
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address
+
+
+babel = Babel()
+cache = Cache(with_jinja2_ext=False)
+compress = Compress()
+login = LoginManager()
+migrate = Migrate()
+talisman = Talisman()
+strict = Limiter(address_key, storage_uri="exact://", strategy="fixed-window", key_prefix="strict")
+
+
+def connect_extensions(app: Flask, settings: Settings) -> None:
+    """Bind every extension to the application. Raises ConfigurationError for a rate limit nobody can parse."""
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    babel.init_app(app, locale_selector=_locale, timezone_selector=_time_zone)
+    cache.init_app(app, _cache_options(settings))
+    compress.init_app(app)
+    app.jinja_env.globals["csrf_token"] = generate_csrf
+    login.init_app(app, add_context_processor=False)
+    login.anonymous_user = lambda: None
+    login.request_loader(_actor_of)
+    app.before_request(_forget_identity)
+    _connect_limiters(app, settings)
+
+
+def maybe_actor() -> Actor | None:
+    """Who asks, looked up once a request; None for nobody. Raises Unauthenticated for a bad bearer token."""
+    actor: Actor | None = _get_user()
+    return actor
+
+
+def origin_of_request() -> Origin:
+    """Address, agent and id of the present request, for the audit trail and the session list."""
+    environ = request.environ
+    return Origin(request.remote_addr, environ.get("HTTP_USER_AGENT"), environ.get("holdfast.request_id"))
+
+
+def bearer_token() -> str | None:
+    """The token of `Authorization: Bearer`; other schemes are for others, such as a proxy in front."""
+    header: str = request.environ.get("HTTP_AUTHORIZATION", "")
+    return header[7:].strip() if header[:7].lower() == "bearer " else None
+
+
+def _actor_of(_request: Request) -> Actor | None:
+    token = bearer_token()
+    if token is not None:
+        actor: Actor | None = sessions.actor_of_token(token, origin_of_request())
+    else:
+        secret = session.get("sid")
+        actor = sessions.actor_of_cookie(secret, origin_of_request()) if isinstance(secret, str) else None
+    if actor is not None:
+        request.environ["holdfast.user"] = actor.uuid
+    return actor
+
+
+def _forget_identity() -> None:
+    """What flask-login and flask-wtf keep in `g` belongs to one request; an outer application context may be older."""
+    g.pop("_login_user", None)
+    g.pop("csrf_token", None)
+
+
+def _connect_limiters(app: Flask, settings: Settings) -> None:
+    try:
+        parse(settings.rate_limit)
+    except ValueError as error:
+        raise ConfigurationError(["RATE_LIMIT: must be like 1200 per minute"]) from error
+    strict.init_app(app)
+    general = Limiter(
+        _account_or_address, application_limits=[settings.rate_limit], storage_uri="leased://", strategy="fixed-window",
+        key_prefix="general",
+    )  # fmt: skip
+    general.request_filter(lambda: request.blueprint in UNLIMITED)
+    general.init_app(app)
+    app.extensions["holdfast.limiters"] = (strict, general)
+
+
+def _account_or_address() -> str:
+    try:
+        actor = maybe_actor()
+    except HoldfastError:
+        actor = None
+    return f"account {actor.id}" if actor else address_key()
+
+
+def _locale() -> str | None:
+    actor = _known_actor()
+    if actor and actor.locale in LANGUAGES:
+        return actor.locale
+    return request.accept_languages.best_match(LANGUAGES, "en")
+
+
+def _time_zone() -> ZoneInfo:
+    actor = _known_actor()
+    try:
+        return ZoneInfo(actor.time_zone) if actor and actor.time_zone else current_settings().zone
+    except (ValueError, OSError):
+        return current_settings().zone
+
+
+def _known_actor() -> Actor | None:
+    try:
+        return maybe_actor()
+    except HoldfastError:
+        return None
+
+
+def language() -> str:
+    """The language of the present page, for its lang attribute."""
+    locale = get_locale()
+    return str(locale).replace("_", "-") if locale else "en"
+
+
+def _cache_options(settings: Settings) -> dict[str, object]:
+    if settings.redis_url is None:
+        return {"CACHE_TYPE": "webapp.infra.cache.ProcessCache"}
+    return {"CACHE_TYPE": "webapp.infra.cache.RedisCache", "CACHE_REDIS_URL": settings.redis_url.get_secret_value()}

@@ -1,0 +1,83 @@
+"""Answers of the API: structs encoded once, with ETag, Location and 304 where they belong."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Response, request
+
+from webapp.errors import FieldError, Invalid
+from webapp.http.conditional import matches_known
+
+V = TypeVar("V", bound=Callable[..., Any])
+encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A view of a new object and the address it has from now on."""
+
+    view: Any
+    url: str
+
+
+def created(view: Any, url: str) -> Created:
+    """Answer 201 with Location."""
+    return Created(view, url)
+
+
+def gives(
+    view: Any = None, *, status: int = 200, errors: Iterable[int] = (), extra: Mapping[str, Any] | None = None
+) -> Callable[[V], V]:
+    """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
+
+    A struct with a `version` gets an ETag and answers If-None-Match with 304; None answers 204; a ready Response passes.
+    `extra` is merged into the operation of the OpenAPI document.
+    """
+
+    def decorate(function: V) -> V:
+        @wraps(function)
+        def given(*args: Any, **kwargs: Any) -> Response:
+            if request.query_string and not _reads_query(given):
+                raise Invalid(
+                    "This operation takes no query parameters.",
+                    errors=tuple(FieldError(name, "extra_forbidden", "Unknown parameter") for name in request.args),
+                )
+            return answer(function(*args, **kwargs), status)
+
+        given.gives = {"view": view, "status": status, "errors": tuple(errors), "extra": extra or {}}  # type: ignore[attr-defined]
+        return given  # type: ignore[return-value]
+
+    return decorate
+
+
+def answer(result: Any, status: int = 200) -> Response:
+    """A response for a view's result."""
+    if isinstance(result, Response):
+        return result
+    if result is None:
+        return Response(status=204, headers={"Cache-Control": "no-store"})
+    location = None
+    if isinstance(result, Created):
+        location, result, status = result.url, result.view, 201
+    version = getattr(result, "version", None)
+    headers = {"Cache-Control": "no-store"} if version is None else {"Cache-Control": "private, no-cache", "ETag": f'"{version}"'}
+    if location:
+        headers["Location"] = location
+    if version is not None and request.method in {"GET", "HEAD"} and matches_known(version):
+        return Response(status=304, headers=headers)
+    return Response(encode(result), status=status, headers=headers, content_type="application/json")
+
+
+def encode(result: Any) -> bytes:
+    """JSON of a struct: times as RFC 3339 in UTC, ids as UUIDs."""
+    return encoder.encode(result)
+
+
+def _reads_query(view: Any) -> bool:
+    from flask import current_app
+
+    registered = current_app.view_functions.get(request.endpoint or "", view)
+    return bool(getattr(registered, "takes", {}).get("query"))

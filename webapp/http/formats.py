@@ -1,0 +1,88 @@
+"""How pages write numbers and times, and what every page knows: filters, globals and the numbers of the shell."""
+
+import math
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, request
+from flask_babel import format_datetime, format_decimal, format_timedelta, gettext
+
+from webapp.errors import HoldfastError
+from webapp.extensions import cache, language, maybe_actor
+from webapp.infra.clock import now
+from webapp.policies import Actor
+from webapp.services import quotas
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+SHELL_AGE = 1  # seconds that the numbers around a page may be old
+
+
+def register_formats(app: Flask) -> None:
+    """Add the filters |ago, |exact and |size and what all templates may use."""
+    app.jinja_env.filters.update(ago=ago, exact=exact, size=size)
+    app.context_processor(_surroundings)
+
+
+def size(number: int | None) -> str:
+    """Bytes for people, in powers of 1,000 as disks are sold: 999 B, 1.2 kB, 34 MB."""
+    if number is None:
+        return ""
+    step = min(int(math.log10(max(number, 1))) // 3, len(UNITS) - 1)
+    value = number / 1000**step
+    if step and round(value, 1) >= 1000 and step < len(UNITS) - 1:
+        step, value = step + 1, value / 1000
+    digits = "#,##0" if step == 0 or value >= 100 else "#,##0.#"
+    return f"{format_decimal(value, digits)} {UNITS[step]}"
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, or in how long; "just now" within ten seconds."""
+    if moment is None:
+        return ""
+    apart = moment - now()
+    if abs(apart.total_seconds()) < 10:
+        return gettext("just now")
+    return format_timedelta(apart, add_direction=True, threshold=1.2)
+
+
+def exact(moment: datetime | None) -> str:
+    """Date and time to the second in the person's own time zone."""
+    return "" if moment is None else format_datetime(moment, "medium")
+
+
+def _surroundings() -> dict[str, Any]:
+    try:
+        actor = maybe_actor()
+    except HoldfastError:
+        actor = None
+    return {
+        "actor": actor,
+        "lang": language(),
+        "request_id": request.environ.get("holdfast.request_id", ""),
+        **(_shell(actor) if actor else {"storage": None, "running_jobs": 0}),
+    }
+
+
+def _shell(actor: Actor) -> dict[str, Any]:
+    """Storage meter and number of running jobs. A page shows without them where the database does not answer."""
+    key = f"shell:{actor.id}"
+    numbers = cache.get(key)
+    if numbers is None:
+        try:
+            use = quotas.show_use(actor)
+            numbers = {"used": use.used, "limit": use.limit, "running": _count_running(actor)}
+        except HoldfastError:
+            return {"storage": None, "running_jobs": 0}
+        cache.set(key, numbers, timeout=SHELL_AGE)
+    used, limit = numbers["used"], numbers["limit"]
+    return {
+        "storage": {"used": used, "limit": limit, "used_text": size(used), "limit_text": size(limit),
+                    "percent": min(100, round(used * 100 / limit)) if limit else 0},
+        "running_jobs": numbers["running"],
+    }  # fmt: skip
+
+
+def _count_running(actor: Actor) -> int:
+    from webapp.services import jobs
+
+    return jobs.count_running(actor)

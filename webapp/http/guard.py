@@ -1,0 +1,100 @@
+"""Every view names who may call it: @guard("files.read") or @public. Here identity, CSRF and body limits are enforced."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import current_app, g, request
+from flask_wtf.csrf import validate_csrf
+from wtforms import ValidationError
+
+from webapp.config import current_settings
+from webapp.errors import Refused, Unauthenticated
+from webapp.extensions import bearer_token, maybe_actor, origin_of_request
+from webapp.policies import PERMISSIONS, Actor, require
+
+__all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "safe_path"]
+
+V = TypeVar("V", bound=Callable[..., Any])
+SAFE = {"GET", "HEAD", "OPTIONS"}
+MIB = 1024**2
+ENVELOPE = MIB  # bytes that multipart adds around the files of an upload
+
+
+def guard(permission: str, *, upload: bool = False) -> Callable[[V], V]:
+    """Let only actors through who hold the permission; 401 for nobody, 403 for somebody else.
+
+    `upload` allows a body of MAX_UPLOAD_SIZE and leaves it unread: a browser form without the X-CSRF-Token header
+    must then be proven by `prove_form` before anything of it is kept.
+    """
+    if permission not in PERMISSIONS:
+        raise KeyError(permission)
+
+    def decorate(view: V) -> V:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if upload:
+                request.max_content_length = current_settings().max_upload_size + ENVELOPE
+            require(maybe_actor(), permission)
+            if request.method in SAFE or bearer_token() is not None:
+                return view(*args, **kwargs)
+            _check_csrf(upload)
+            answer = view(*args, **kwargs)
+            if upload and not g.get("form_proven"):
+                raise RuntimeError(f"{request.endpoint} took a form without prove_form")
+            return answer
+
+        guarded.permission, guarded.upload = permission, upload  # type: ignore[attr-defined]
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+def public(view: V) -> V:
+    """Let everybody through. A form still proves that it comes from our page: nobody is signed in by a stranger's."""
+
+    @wraps(view)
+    def opened(*args: Any, **kwargs: Any) -> Any:
+        if request.method not in SAFE and not (request.blueprint or "").endswith("_api"):
+            _check_csrf(upload=False)
+        return view(*args, **kwargs)
+
+    opened.permission = None  # type: ignore[attr-defined]
+    return opened  # type: ignore[return-value]
+
+
+def current_actor() -> Actor:
+    """Who asks. Raises Unauthenticated for nobody; behind @guard that cannot happen."""
+    actor = maybe_actor()
+    if actor is None:
+        raise Unauthenticated
+    return actor
+
+
+def prove_form(token: str | None) -> None:
+    """Check the csrf_token field of a streamed form; call it before keeping anything. Raises Refused."""
+    if g.get("form_proven"):
+        return
+    try:
+        validate_csrf(token)
+    except ValidationError as error:
+        raise Refused("This page is too old or was changed. Reload it and try again.", code="csrf") from error
+    g.form_proven = True
+
+
+def safe_path(target: str | None) -> str:
+    """A path of this site to go on to; / for anything that could lead elsewhere (//host, /\\host, schemes, controls)."""
+    if not target or not target.startswith("/") or len(target) > 2000:
+        return "/"
+    if target.startswith("//") or "\\" in target or any(ord(c) < 33 or ord(c) == 127 for c in target):
+        return "/"
+    return target
+
+
+def _check_csrf(upload: bool) -> None:
+    g.form_proven = False
+    header = request.headers.get("X-CSRF-Token")
+    if header is not None:
+        prove_form(header)
+    elif not upload:
+        prove_form(request.form.get(current_app.config["WTF_CSRF_FIELD_NAME"]))

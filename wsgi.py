@@ -1,0 +1,18 @@
+"""The application for a server: `granian --interface wsgi wsgi:app`. Without a broker it runs the jobs on threads, too."""
+
+import os
+import sys
+
+from webapp.app import create_app
+from webapp.config import ConfigurationError, current_settings
+
+try:
+    app = create_app()
+except ConfigurationError as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(2)
+
+if current_settings().rabbitmq_url is None and not os.environ.get("FLASK_RUN_FROM_CLI"):
+    from tasks import embedded
+
+    embedded.start(app)
