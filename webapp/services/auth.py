@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import update
 
 from webapp.db import db, read_row, transactional
@@ -26,6 +27,13 @@ class SignIn(Input):
 
     email: Annotated[str, Line(254)]
     password: Password
+
+
+class SignInForm(SignIn):
+    """The page's form: whether the browser keeps the cookie when it closes, and where to go on."""
+
+    keep: bool = False
+    next: Annotated[str | None, Field(max_length=2000)] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+"""Signing in and out: pages for people, tokens for programs; the page that makes the first administrator."""
+
+from flask import Blueprint, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response
+
+from webapp.errors import HoldfastError
+from webapp.http.answers import gives
+from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public, safe_path
+from webapp.http.inputs import read_form, takes
+from webapp.http.rows import form_of
+from webapp.services import auth, refreshes, sessions, setup
+from webapp.services.auth import SignIn, SignInForm
+from webapp.services.refreshes import Refresh, TokenGrant
+from webapp.services.setup import SetUp
+
+pages = Blueprint("auth_pages", __name__)
+api = Blueprint("auth_api", __name__)
+
+Page = str | Response | tuple[str, int] | tuple[str, int, dict[str, str]]
+
+
+@api.post("/auth/login")
+@public
+@takes(SignIn)
+@gives(TokenGrant, errors=(401, 429, 503))
+def log_in(wish: SignIn) -> TokenGrant:
+    """Sign a program in: an access token for minutes and a refresh token to get the next."""
+    return auth.sign_in_program(wish, origin_of_request())
+
+
+@api.post("/auth/refresh")
+@public
+@takes(Refresh)
+@gives(TokenGrant, errors=(401,))
+def refresh(wish: Refresh) -> TokenGrant:
+    """Exchange a refresh token for a fresh pair; each token works once."""
+    return refreshes.refresh_tokens(wish, origin_of_request())
+
+
+@api.post("/auth/logout")
+@guard("account.write")
+@gives(None, status=204)
+def log_out() -> None:
+    """End the session that asks: its access and refresh tokens are dead at once."""
+    sessions.end_own_session(current_actor())
+
+
+@api.post("/auth/logout-all")
+@guard("account.write")
+@gives(None, status=204)
+def log_out_everywhere() -> None:
+    """End every session of the account, browsers and programs, this one too."""
+    sessions.end_all_sessions(current_actor())
+
+
+@pages.get("/")
+@public
+def home() -> Response:
+    """The files are where everybody begins."""
+    return redirect(url_for("files_pages.list_files"))
+
+
+@pages.get("/sign-in")
+@public
+def sign_in_form() -> Page:
+    """The sign-in form; who is signed in already goes on."""
+    return redirect(_onward(request.args.get("next"))) if maybe_actor() else _sign_in_page()
+
+
+@pages.post("/sign-in")
+@public
+def sign_in() -> Page:
+    """Sign the browser in, on a new session and a new CSRF token whatever cookie it came with."""
+    before = maybe_actor() if "sid" in session else None
+    try:
+        wish = read_form(SignInForm)
+        secret = auth.sign_in(wish, origin_of_request())
+    except HoldfastError as error:
+        return _sign_in_page(error)
+    if before:
+        sessions.end_own_session(before)
+    _carry(secret, keep=wish.keep)
+    return redirect(_onward(wish.next))
+
+
+@pages.post("/sign-out")
+@guard("account.write")
+def sign_out() -> Response:
+    """End the session; copies of its cookie are dead at once."""
+    sessions.end_own_session(current_actor())
+    session.clear()
+    return redirect(url_for("auth_pages.sign_in_form"))
+
+
+@pages.get("/setup")
+@public
+def setup_form() -> str:
+    """The first administrator's form; 404 once there is an account."""
+    token = request.args.get("token", "")
+    setup.check_setup(token)
+    return render_template("auth/setup.html", form=form_of(None), token=token)
+
+
+@pages.post("/setup")
+@public
+def set_up() -> Page:
+    """Make the first administrator and sign her in."""
+    token = request.form.get("token", "")
+    setup.check_setup(token)
+    try:
+        secret = setup.set_up(read_form(SetUp), origin_of_request())
+    except HoldfastError as error:
+        if error.status == 404:
+            raise
+        return render_template("auth/setup.html", form=form_of(error), token=token), error.status
+    _carry(secret, keep=False)
+    return redirect(url_for("files_pages.list_files"))
+
+
+def _sign_in_page(error: HoldfastError | None = None) -> Page:
+    page = render_template("auth/sign_in.html", form=form_of(error), next=request.values.get("next", ""))
+    if error is None:
+        return page
+    wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}
+    return page, error.status, wait
+
+
+def _carry(secret: str, *, keep: bool) -> None:
+    session.clear()
+    session["sid"] = secret
+    session.permanent = keep
+
+
+def _onward(target: str | None) -> str:
+    path = safe_path(target)
+    return url_for("files_pages.list_files") if path == "/" else path
