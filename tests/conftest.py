@@ -1,6 +1,7 @@
 """Fixtures: one application per database and session, emptied between tests; people to act as."""
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import delete
@@ -17,9 +19,10 @@ from webapp.config import Settings, load_settings, use_settings
 from webapp.db import Base, db
 from webapp.infra import ids
 from webapp.policies import Actor
-from webapp.services import sessions, users
+from webapp.services import passwords, sessions, users
 
 PASSWORD = "Correct-Horse-7-Battery"
+passwords.hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the suite hashes thousands of times
 SERVER = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 PORTS = {"postgresql": 5432, "redis": 6379, "rabbitmq": 5672}
 
@@ -174,8 +177,10 @@ def signed_in(app: Flask) -> Callable[[Actor], FlaskClient]:
 
 
 def csrf_of(page: str) -> str:
-    """The CSRF token that a page carries for its scripts."""
-    return page.split('name="csrf-token" content="', 1)[1].split('"', 1)[0]
+    """The CSRF token that a page carries, for its scripts or in its forms."""
+    found = re.search(r'name="csrf[-_]token" (?:content|value)="([^"]+)"', page)
+    assert found, page[:2000]
+    return found[1]
 
 
 @pytest.fixture
