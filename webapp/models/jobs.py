@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, Uuid, text
+from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
-from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record
+from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record, live
 
 STATES = ("queued", "running", "done", "failed", "dead", "cancelled")
 
@@ -37,6 +37,10 @@ KINDS = {
 QUEUES = ("default", "files", "mail", "webhooks", "upkeep")
 
 
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 class Job(Record, Base):
     """One piece of work owed. `sent_at` is when the relay last handed it to the broker; `about` names its object.
 
@@ -46,14 +50,13 @@ class Job(Record, Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_due", "run_at", "id", sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
-        Index("ix_jobs_running", "heartbeat_at", sqlite_where=text("state = 'running'"),
-              postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_due", "run_at", "id", **_where("state = 'queued' AND sent_at IS NULL")),
+        Index("ix_jobs_sent", "sent_at", "id", **_where("state = 'queued' AND sent_at IS NOT NULL")),
+        Index("ix_jobs_running", "heartbeat_at", **_where("state = 'running'")),
         Index("ix_jobs_owner", "owner_id", "id"),
         Index("ix_jobs_target", "target_uuid", "id"),
-        Index("uq_jobs_unique_key", "unique_key", unique=True,
-              sqlite_where=text("state IN ('queued', 'running')"), postgresql_where=text("state IN ('queued', 'running')")),
-    )  # fmt: skip
+        Index("uq_jobs_unique_key", "unique_key", unique=True, **_where("state IN ('queued', 'running')")),
+    )
 
     name: Mapped[str] = mapped_column(String(60))
     queue: Mapped[str] = mapped_column(String(20))
@@ -84,3 +87,8 @@ class JobEffect(Base):
     job_id: Mapped[int] = mapped_column(BIG, ForeignKey("jobs.id"), primary_key=True)
     effect: Mapped[str] = mapped_column(String(60), primary_key=True)
     created_at: Mapped[Moment]
+
+
+def live_job(owner_id: int, job_uuid: UUID) -> Select[Job]:
+    """One job found through its owner."""
+    return live(Job).where(Job.owner_id == owner_id, Job.uuid == job_uuid)

@@ -1,0 +1,20 @@
+"""What is done to a file's content after an upload."""
+
+from tasks.actors import job
+from webapp.services import inspections
+from webapp.services.jobs import StartedJob
+
+
+@job("files.sniff")
+def sniff_file(started: StartedJob) -> None:
+    inspections.sniff_file(started)
+
+
+@job("files.verify")
+def verify_file(started: StartedJob) -> None:
+    inspections.verify_file(started)
+
+
+@job("files.thumbnail")
+def make_previews(started: StartedJob) -> None:
+    inspections.make_previews(started)

@@ -1,0 +1,58 @@
+"""How the relay waits for work: PostgreSQL's LISTEN where there is one, else this process's event and short polls."""
+
+import os
+import select
+from typing import Any
+
+import psycopg2
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.db import db
+from webapp.infra import wakeups
+
+POLL, SHORT_POLL = 1.0, 0.25  # seconds; a lost wake-up costs at most this
+
+
+class Listener:
+    """Waits until a job may be due. `wake()` ends a wait from any thread or signal handler."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._line: Any = None
+
+    def wait(self) -> None:
+        """Return when somebody queued a job, after the poll interval, or on wake(). A lost database is no error here."""
+        if db.engine.dialect.name == "sqlite":
+            wakeups.due.wait(SHORT_POLL)
+            wakeups.due.clear()
+            return
+        try:
+            if self._line is None:
+                self._listen()
+                return  # what was queued before we listened is found by looking
+            ready, _, _ = select.select([self._line, self._reader], [], [], POLL)
+            if self._line in ready:
+                self._line.poll()
+                self._line.notifies.clear()
+        except (psycopg2.Error, SQLAlchemyError, OSError):
+            self._line = None
+
+    def _listen(self) -> None:
+        fairy = db.engine.raw_connection()
+        fairy.detach()  # kept for as long as it lives, so it is not the pool's
+        self._line = fairy.dbapi_connection
+        self._line.autocommit = True
+        with self._line.cursor() as cursor:
+            cursor.execute(f"LISTEN {wakeups.CHANNEL}")
+
+    def wake(self) -> None:
+        """End the present wait."""
+        wakeups.due.set()
+        os.write(self._writer, b"x")
+
+    def close(self) -> None:
+        """Give the connection and the pipe back."""
+        if self._line is not None:
+            self._line.close()
+        os.close(self._reader)
+        os.close(self._writer)

@@ -1,0 +1,118 @@
+"""The relay: hands due jobs to the broker, takes orphans back, sends again what was lost. Several are safe.
+
+`python -m tasks.relay` for RabbitMQ; the embedded runtime runs the same class on a thread.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from flask import Flask
+
+from tasks.listener import Listener
+from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
+from webapp.config import current_settings
+from webapp.errors import Unavailable
+from webapp.infra.clock import now
+from webapp.services import jobs
+
+log = structlog.get_logger("relay")
+ROUND = 5.0  # seconds between two looks for orphans and lost messages
+LOST_AFTER = 60.0  # seconds after which a sent job in an empty queue counts as lost
+LONGEST_PAUSE = 5.0  # seconds between two tries while the broker or the database is away
+
+
+class Relay:
+    """Loops until stop(). Trouble with the broker or the database is logged once and waited out."""
+
+    def __init__(self, app: Flask, publisher: Publisher, at_start: Callable[[], None] | None = None) -> None:
+        self.app, self.publisher, self.at_start = app, publisher, at_start
+        self.listener = Listener()
+        self.trouble = ""
+        self._pause = 0.0
+        self._next_round = 0.0
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work until stop() is called from another thread or a signal handler."""
+        with self.app.app_context():
+            while not self._stopping.is_set():
+                try:
+                    more = self._turn()
+                except Unavailable as error:
+                    self._wait_out(error)
+                    continue
+                self._recovered()
+                if not more:
+                    self.listener.wait()
+            self.publisher.close()
+            self.listener.close()
+
+    def stop(self) -> None:
+        """Finish the present batch and return from run()."""
+        self._stopping.set()
+        self.listener.wake()
+
+    def _turn(self) -> bool:
+        """One batch. True when there may be more at once."""
+        if self.at_start:
+            self.at_start()
+            self.at_start = None
+        room = self.publisher.room()
+        if time.monotonic() >= self._next_round:
+            self._look_after()
+        if not room:
+            return False
+        with jobs.due_jobs(room) as found:
+            if found:
+                self.publisher.send(found)
+        return len(found) == room
+
+    def _look_after(self) -> None:
+        self._next_round = time.monotonic() + ROUND
+        settings = current_settings()
+        back, dead = jobs.rescue_orphans(settings.job_orphan_after)
+        if back or dead:
+            log.warning("orphans_taken_back", queued=back, dead=dead)
+        queues = self.publisher.empty_queues()
+        lost = jobs.forget_sending(queues, now() - timedelta(seconds=LOST_AFTER)) if queues else 0
+        if lost:
+            log.warning("lost_messages_sent_again", jobs=lost)
+
+    def _wait_out(self, error: Unavailable) -> None:
+        part = "broker" if isinstance(error, BrokerDown) else "database"
+        if self.trouble != part:
+            log.warning("relay_waits", part=part, error=error.detail)
+        self.trouble = part
+        self._pause = min(LONGEST_PAUSE, self._pause * 2 or 0.1)
+        self._stopping.wait(self._pause)
+
+    def _recovered(self) -> None:
+        if self.trouble:
+            log.info("relay_works_again", part=self.trouble)
+        self.trouble, self._pause = "", 0.0
+
+
+def main() -> int:
+    """The process: stops on SIGTERM and SIGINT after the present batch."""
+    from webapp.app import create_app
+
+    settings = current_settings()
+    if settings.rabbitmq_url is None:
+        print("RABBITMQ_URL is not set: the web process runs its jobs itself and needs no relay.", file=sys.stderr)  # noqa: T201
+        return 2
+    relay = Relay(create_app(settings), RabbitPublisher(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: relay.stop())
+    log.info("relay_started")
+    relay.run()
+    log.info("relay_stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""What a worker process of `dramatiq tasks` sets up before its threads start."""
+
+import dramatiq
+from dramatiq.middleware import Middleware
+
+from tasks.actors import declare_actors
+from tasks.broker import make_broker
+from tasks.processes import die_with_parent
+from webapp.app import create_app
+from webapp.config import current_settings
+from webapp.infra.ids import release_node
+
+
+class WorkerProcess(Middleware):
+    """A worker never outlives its master, and gives its id node back when it ends."""
+
+    def __init__(self) -> None:
+        self.app = create_app()
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        die_with_parent()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        with self.app.app_context():
+            release_node()
+
+
+def start_worker() -> None:
+    """Make the broker of RABBITMQ_URL dramatiq's own, with every actor declared."""
+    process = WorkerProcess()
+    broker = make_broker(current_settings())
+    broker.add_middleware(process)
+    declare_actors(broker, process.app)
+    dramatiq.set_broker(broker)

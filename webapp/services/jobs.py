@@ -1,0 +1,311 @@
+"""Jobs as they are sent, run and ordered: the only place that changes a job's state. Lists: services/worklists.py.
+
+Every change is one conditional statement, so a job belongs to one runner however often its message arrives.
+"""
+
+import math
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import BindParameter, bindparam, func, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Row
+from sqlalchemy.sql.dml import ReturningUpdate, Update
+
+from webapp.db import READ, READ_SQLITE, db, transactional, translated
+from webapp.errors import Conflict, HoldfastError, Invalid, Missing, Refused, TooLarge, Unsupported
+from webapp.infra.clock import now
+from webapp.infra.wakeups import wake_relay
+from webapp.models.jobs import KINDS, Job, JobEffect, JobKind, live_job
+from webapp.models.record import Instant, any_state, change_rows
+from webapp.policies import Actor, require
+from webapp.services.events import Target, record
+
+SKEW = timedelta(seconds=1)  # clocks of two hosts differ; a message never comes earlier than this
+LONGEST_DELAY = 3600.0
+REPLAYABLE = ("dead", "failed", "cancelled")
+OPEN = ("queued", "running")
+STOPPED = "The worker stopped while it ran this job."
+PROGRESS_EVERY = 0.5  # seconds between two writes of a job's progress
+
+
+class Hopeless(HoldfastError):
+    """Raised by a job that no repetition can help; its text is shown to the owner."""
+
+    status, code, title = 422, "hopeless", "This cannot be done"
+
+
+class Taken(HoldfastError):
+    """The job is no longer this runner's: cancelled, or given to another after a missing sign of life."""
+
+    status, code, title = 409, "taken", "No longer ours"
+
+
+class DueJob(NamedTuple):
+    """What a message to the broker needs."""
+
+    id: int
+    name: str
+    queue: str
+
+
+@dataclass(slots=True)
+class StartedJob:
+    """One attempt at a job, for the function that does it. `started_at` fences: a later attempt has another."""
+
+    id: int
+    uuid: UUID
+    name: str
+    args: Mapping[str, Any]
+    owner_id: int | None
+    request_id: str | None
+    attempts: int
+    max_attempts: int
+    started_at: datetime
+    lost: bool = False
+    _told: tuple[int, float] = field(default=(0, -math.inf))
+
+    def progress(self, percent: float) -> None:
+        """Show 0 to 100 to the owner, at most twice a second. Raises Taken when somebody cancelled the job."""
+        whole = max(0, min(100, int(percent)))
+        if self.lost:
+            raise Taken
+        if whole != self._told[0] and monotonic() - self._told[1] >= PROGRESS_EVERY:
+            report_progress(self, whole)
+            self._told = (whole, monotonic())
+
+    def once(self, effect: str) -> bool:
+        """See `once` below, for this job."""
+        if self.lost:
+            raise Taken
+        return once(self.id, effect)
+
+
+# Statements, built once ----------------------------------------------------------------------------------------------
+
+_moment = bindparam("moment", type_=Instant())
+
+
+def _change(*criteria: Any, **values: Any) -> Update:
+    return change_rows(Job, *criteria).values(updated_at=_moment, **values)
+
+
+def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[Any]]:
+    """With its RETURNING. On PostgreSQL the commit waits for no disk: if a crash takes the last moments of a run away,
+    the job runs once more, as after any crash, and log order means that effects of a finished job are never younger
+    than its end. What people order (replay, cancel) commits synchronously.
+    """
+    quick = func.set_config("synchronous_commit", "off", True)
+    return {"sqlite": statement.returning(*columns), "postgresql": statement.returning(*columns, quick)}
+
+
+_job_id: BindParameter[int] = bindparam("job_id")
+_MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("started_at", type_=Instant()))
+_START = _by_dialect(
+    _change(
+        Job.id == _job_id, Job.state == "queued", Job.run_at <= bindparam("due_by", type_=Instant()),
+        state="running", attempts=Job.attempts + 1, progress=0, started_at=_moment, heartbeat_at=_moment,
+        finished_at=None,
+    ),
+    Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts, Job.started_at,
+)  # fmt: skip
+_FINISH = _by_dialect(
+    _change(*_MINE, state="done", progress=100, error=None, finished_at=_moment, result=bindparam("outcome")), Job.id
+)
+_FAIL = _by_dialect(
+    _change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
+            sent_at=None, finished_at=bindparam("ended_at")), Job.id,
+)  # fmt: skip
+_PROGRESS = _by_dialect(_change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
+_RUNS = tuple_(Job.id, Job.started_at).in_(bindparam("runs", expanding=True))
+_BEAT = _by_dialect(_change(_RUNS, Job.state == "running", heartbeat_at=_moment), Job.id)
+_SILENT = (Job.state == "running", Job.heartbeat_at < bindparam("silent_since", type_=Instant()))
+_PARK = _by_dialect(
+    _change(*_SILENT, Job.attempts >= Job.max_attempts, state="dead", error=STOPPED, finished_at=_moment), Job.id
+)
+_TAKE_BACK = _by_dialect(
+    _change(*_SILENT, Job.attempts < Job.max_attempts, state="queued", error=STOPPED, sent_at=None,
+            run_at=bindparam("next_run_at")), Job.id,
+)  # fmt: skip
+_UNSEND = _by_dialect(
+    _change(Job.state == "queued", Job.sent_at < bindparam("sent_before", type_=Instant()),
+            Job.queue.in_(bindparam("queues", expanding=True)), sent_at=None), Job.id,
+)  # fmt: skip
+_DUE = (
+    any_state(Job, Job.id, Job.name, Job.queue)
+    .where(Job.state == "queued", Job.sent_at.is_(None), Job.run_at <= _moment)
+    .order_by(Job.run_at, Job.id)
+    .limit(bindparam("batch"))
+)
+_SEND = _by_dialect(
+    _change(Job.id.in_(_DUE.with_only_columns(Job.id).with_for_update(skip_locked=True)), sent_at=_moment),
+    Job.id, Job.name, Job.queue,
+)  # fmt: skip
+_MARK = _by_dialect(
+    _change(Job.id.in_(bindparam("ids", expanding=True)), Job.state == "queued", Job.run_at <= _moment,
+            sent_at=_moment), Job.id,
+)  # fmt: skip
+
+
+def _write(statement: Mapping[str, ReturningUpdate[Any]], **parameters: Any) -> Sequence[Row[Any]]:
+    """One statement, one round trip: it is its own transaction. Raises Unavailable."""
+    engine = db.engine
+    dialect = engine.dialect.name
+    with translated(), engine.connect().execution_options(**READ_SQLITE if dialect == "sqlite" else READ) as line:
+        return line.execute(statement[dialect], {"moment": now(), **parameters}).all()
+
+
+# Sending --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def due_jobs(batch: int) -> Iterator[list[DueJob]]:
+    """The next due jobs that nobody sent yet, oldest first. Leaving the block without an error marks them as sent;
+    leaving it with one leaves them due.
+
+    PostgreSQL: other relays skip them meanwhile. SQLite: no write lock is held while they are sent, so two relays may
+    send a job twice, which costs a message and no second run.
+    """
+    moment = now()
+    if db.engine.dialect.name == "sqlite":
+        with translated(), db.engine.connect().execution_options(**READ_SQLITE) as line:
+            found = [DueJob(*row) for row in line.execute(_DUE, {"moment": moment, "batch": batch})]
+        yield found
+        if found:
+            _write(_MARK, ids=[job.id for job in found], moment=moment)
+        return
+    with translated(), db.engine.connect() as line, line.begin():
+        rows = line.execute(_SEND["postgresql"], {"moment": moment, "batch": batch})
+        yield [DueJob(*row[:3]) for row in rows]
+
+
+def forget_sending(queues: Collection[str], sent_before: datetime) -> int:
+    """Make jobs of these queues due again that were sent before then and never started: their message is lost."""
+    return len(_write(_UNSEND, queues=list(queues), sent_before=sent_before))
+
+
+# Running --------------------------------------------------------------------------------------------------------------
+
+
+def start_job(job_id: int) -> StartedJob | None:
+    """Begin an attempt, counted before any work so that a job that kills its process runs out of attempts.
+
+    None when there is nothing to do: a second message of the same job, one that is not due yet, or a cancelled one.
+    """
+    moment = now()
+    rows = _write(_START, job_id=job_id, moment=moment, due_by=moment + SKEW)
+    return StartedJob(*tuple(rows[0])[:9]) if rows else None
+
+
+def report_progress(job: StartedJob, percent: int) -> None:
+    """Show the owner how far it is; counts as a sign of life. Raises Taken."""
+    if not _write(_PROGRESS, job_id=job.id, started_at=job.started_at, percent=percent):
+        job.lost = True
+        raise Taken
+
+
+def heartbeat(jobs: Collection[StartedJob]) -> None:
+    """Sign of life of all jobs that this process runs, in one statement. Those no longer its own become lost."""
+    alive = {row.id for row in _write(_BEAT, runs=[(job.id, job.started_at) for job in jobs])}
+    for job in jobs:
+        job.lost = job.lost or job.id not in alive
+
+
+def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
+    """The work is done. False when the job was no longer this runner's: then nothing changes."""
+    return bool(_write(_FINISH, job_id=job.id, started_at=job.started_at, outcome=result))
+
+
+def fail_attempt(job: StartedJob, error: BaseException) -> str:
+    """The attempt failed: queued again after a growing delay, dead after the last attempt, failed when hopeless.
+
+    Returns the new state, "" when the job was no longer this runner's. The stored text holds no values of ours:
+    messages of expected errors, otherwise only the kind of error; the log has the rest.
+    """
+    moment = now()
+    state = "failed" if hopeless(error) else "dead" if job.attempts >= job.max_attempts else "queued"
+    later = moment + timedelta(seconds=delay_after(job.attempts, KINDS.get(job.name, JobKind(job.name, job.name))))
+    changed = _write(_FAIL, job_id=job.id, started_at=job.started_at, next_state=state, reason=text_of(error),
+                     next_run_at=later if state == "queued" else moment, ended_at=None if state == "queued" else moment,
+                     moment=moment)  # fmt: skip
+    return state if changed else ""
+
+
+def delay_after(attempts: int, kind: JobKind) -> float:
+    """Seconds until the next attempt: doubled each time, up to an hour, ± 20 % so that they do not march in step."""
+    return min(LONGEST_DELAY, kind.first_delay * 2.0 ** min(attempts - 1, 20)) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+def hopeless(error: BaseException) -> bool:
+    """Whether the same error would come again: the object is gone or is not what the job can work on."""
+    return isinstance(error, (Hopeless, Missing, Invalid, Refused, TooLarge, Unsupported))
+
+
+def text_of(error: BaseException) -> str:
+    """What the owner may read about an error."""
+    if isinstance(error, HoldfastError):
+        return error.detail[:1000]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"Unexpected error ({type(error).__name__})"
+
+
+def rescue_orphans(silent_for: float, delay: float = 0.0) -> tuple[int, int]:
+    """Take back jobs without a sign of life for so many seconds: (number queued again after `delay`, number dead)."""
+    moment = now()
+    silent_since = moment - timedelta(seconds=silent_for)
+    parked = _write(_PARK, silent_since=silent_since, moment=moment)
+    back = _write(_TAKE_BACK, silent_since=silent_since, moment=moment, next_run_at=moment + timedelta(seconds=delay))
+    return len(back), len(parked)
+
+
+def once(job_id: int, effect: str) -> bool:
+    """Whether this effect of the job is still to do. Must run inside the transaction that does it: both or neither.
+
+    A second runner waits for the first one's transaction, then gets False.
+    """
+    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
+    row = dialect.insert(JobEffect).values(job_id=job_id, effect=effect, created_at=now())
+    return bool(db.session.execute(row.on_conflict_do_nothing().returning(JobEffect.job_id)).first())
+
+
+# Ordered by people ----------------------------------------------------------------------------------------------------
+
+
+@transactional
+def replay_job(actor: Actor, job_uuid: UUID) -> None:
+    """Queue a dead, failed or cancelled job of the actor's again, with all its attempts. Raises Missing, Conflict."""
+    require(actor, "jobs.write")
+    job = _own_job(actor, job_uuid)
+    if job.state not in REPLAYABLE:
+        raise Conflict("Only jobs that failed or were cancelled can run again.", code="not_replayable")
+    before = job.state
+    job.state, job.attempts, job.progress, job.run_at = "queued", 0, 0, now()
+    job.sent_at = job.started_at = job.heartbeat_at = job.finished_at = job.error = None
+    record(actor, "job.replayed", Target("job", job.uuid, job.about, actor.id), {"state": (before, "queued")})
+    wake_relay()
+
+
+@transactional
+def cancel_job(actor: Actor, job_uuid: UUID) -> None:
+    """Cancel a job of the actor's before its end; a running one stops at its next report. Raises Missing, Conflict."""
+    require(actor, "jobs.write")
+    job = _own_job(actor, job_uuid)
+    if job.state not in OPEN:
+        raise Conflict("This job has already ended.", code="not_cancellable")
+    before = job.state
+    job.state, job.finished_at = "cancelled", now()
+    record(actor, "job.cancelled", Target("job", job.uuid, job.about, actor.id), {"state": (before, "cancelled")})
+
+
+def _own_job(actor: Actor, job_uuid: UUID) -> Job:
+    job = db.session.scalar(live_job(actor.id, job_uuid).with_for_update())
+    if job is None:
+        raise Missing("There is no such job.")
+    return job
