@@ -21,6 +21,7 @@ from webapp.http.limiting import announce_limits
 from webapp.http.problems import register_problems
 from webapp.http.requestlog import RequestLog
 from webapp.http.static import forget_forwarded, serve_static
+from webapp.http.uploads import VaultRequest
 from webapp.infra.logs import configure_logging
 from webapp.infra.reports import start_reports
 
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure_logging(settings)
     start_reports(settings)
     app = Flask("webapp", template_folder=str(ROOT / "templates"), static_folder=None)
+    app.request_class = VaultRequest
     app.config.from_mapping(flask_options(settings))
     app.before_request(_note_route)
     protect(app, settings)  # before the limiters: a refusal has the headers too
