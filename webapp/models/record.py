@@ -63,12 +63,12 @@ class Record:
 
 def live(model: type[Any], *columns: Any) -> Select[Any]:
     """A select of the model (or of these columns of it) without soft-deleted rows."""
-    return select(*columns or (model,)).where(model.deleted_at.is_(None))
+    return select(*columns or (model,)).select_from(model).where(model.deleted_at.is_(None))
 
 
 def any_state(model: type[Any], *columns: Any) -> Select[Any]:
     """A select that sees soft-deleted rows, or of a table that has none."""
-    return select(*columns or (model,))
+    return select(*columns or (model,)).select_from(model)
 
 
 def change_rows(model: type[Any], *criteria: Any, **values: Any) -> Update:
