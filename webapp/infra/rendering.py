@@ -22,7 +22,7 @@ MOST_BYTES = 16 * 1024**2
 PROGRAM = Path(__file__).with_name("drawing.py")
 
 FAULTS = {
-    "password": "The PDF needs a password, so there is no preview.",
+    "password": "The PDF needs a password.",
     "pixels": "The picture has too many pixels for a preview.",
     "broken": "The file is damaged or not what its name says, so there is no preview.",
     "empty": "The PDF has no pages.",

@@ -20,6 +20,7 @@ from webapp.policies import system_actor
 from webapp.services.events import Target, record
 from webapp.services.jobs import Hopeless
 
+Found = dict[str, Any] | None  # what a job tells its owner
 REPORT_EVERY = 16 * 1024**2  # bytes between two reports of progress
 
 
@@ -50,30 +51,31 @@ def find_content(job: Work) -> Content | None:
     return None if row is None else Content(**row._mapping)
 
 
-def sniff_file(job: Work) -> None:
+def sniff_file(job: Work) -> Found:
     """Find the media type by the stored bytes and note it without touching the file's version; note facts, too."""
     content = find_content(job)
     if content is None:
-        return
+        return None
     found = sniff(content.name, content.size, lambda start, length: read_bytes(content.storage_key, start, length))
     add_facts(content.blob_id, found.facts)
     if found.mime != content.mime:
         with transaction():  # apart from the blob's: uploads lock the two tables in the other order
             for statement in found_mime(job.args["file_id"], job.args["number"], found.mime):
                 db.session.execute(statement)
+    return {"mime": found.mime, **found.facts}
 
 
-def verify_file(job: Work) -> None:
+def verify_file(job: Work) -> Found:
     """Read all stored bytes again and compare size and digest with what was uploaded.
 
     Raises Hopeless, after the blob was marked and the event file.damaged recorded once.
     """
     content = find_content(job)
     if content is None:
-        return
+        return None
     if _is_whole(content, job):
         _mark_whole(content)
-        return
+        return {"sha256": content.sha256, "size": content.size}
     _mark_damaged(content)
     raise Hopeless("The stored bytes of this file are not the ones that were uploaded. Upload it again.")
 

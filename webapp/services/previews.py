@@ -17,7 +17,7 @@ from webapp.models.files import File, FileVersion, Preview, any_locked_blob, any
 from webapp.models.record import live
 from webapp.policies import Actor, require
 from webapp.services.inputs import Input
-from webapp.services.inspections import Content, Work, add_facts, find_content, read_bytes
+from webapp.services.inspections import Content, Found, Work, add_facts, find_content, read_bytes
 from webapp.services.jobs import Hopeless
 
 _PREVIEW = (
@@ -62,18 +62,18 @@ def find_preview(actor: Actor, file_id: UUID, size: int) -> PreviewView:
     return PreviewView(key=row.storage_key, mime=row.mime, etag=row.storage_key.rsplit("/", 1)[-1], size=row.byte_size)
 
 
-def make_previews(job: Work) -> None:
+def make_previews(job: Work) -> Found:
     """Draw the content in every size, unless somebody's same content was drawn before or its type has no picture.
 
     Raises Hopeless, in words for people, when this content cannot be drawn.
     """
     content = find_content(job)
     if content is None or _has_all(content.blob_id):
-        return
+        return None
     # The name's word does not count and the other job may not be through: look at the bytes.
     mime = sniff(content.name, content.size, lambda start, length: read_bytes(content.storage_key, start, length)).mime
     if mime not in DRAWABLE:
-        return
+        return None
     job.progress(10)
     try:
         rendering = render(store().path(content.storage_key), mime)
@@ -82,6 +82,7 @@ def make_previews(job: Work) -> None:
     job.progress(90)
     keep_pictures(content, rendering.pictures)
     add_facts(content.blob_id, rendering.facts)
+    return rendering.facts
 
 
 def _has_all(blob_id: int) -> bool:
