@@ -3,9 +3,12 @@
 With MIGRATION_DATABASE_URL the tables belong to that role, not to the application's.
 """
 
+from typing import Any, Literal
+
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
+from sqlalchemy.types import TypeDecorator
 
 import webapp.models  # noqa: F401  (loads every table)
 from webapp.config import current_settings
@@ -17,6 +20,13 @@ LOCK = 0x486F6C64  # "Hold": the advisory lock of upgrades
 def include_name(name: str | None, type_: str, _parents: object) -> bool:
     """Compare only what we own: other tables of the same database are left alone."""
     return type_ != "table" or name in Base.metadata.tables
+
+
+def render_item(type_: str, item: Any, _context: Any) -> str | Literal[False]:
+    """Write our own column types as what they store: a revision must not change when the code does."""
+    if type_ != "type" or not isinstance(item, TypeDecorator):
+        return False
+    return f"sa.{item.impl_instance!r}"
 
 
 def run(connection: Connection) -> None:
@@ -34,6 +44,7 @@ def run(connection: Connection) -> None:
             render_as_batch=connection.dialect.name == "sqlite",
             compare_type=True,
             include_name=include_name,
+            render_item=render_item,
             transaction_per_migration=False,
         )
         with context.begin_transaction():
