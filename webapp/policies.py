@@ -15,7 +15,6 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
     "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "jobs.write": ("Replay and cancel one's own jobs", frozenset({MEMBER, MANAGER, ADMIN})),
-    "system.read": ("See the installation's health in detail", frozenset({ADMIN})),
 }
 
 

@@ -1,18 +1,23 @@
 """Bytes behind file versions: stored once, counted, swept when nothing names them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from itertools import islice
 
 import structlog
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.db import db, read_rows, transactional
+from webapp.db import db, read_row, read_rows, transactional
+from webapp.errors import Conflict
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.infra.storage import LocalDraft, store
 from webapp.models.files import Blob, Preview
-from webapp.models.record import any_state
+from webapp.models.jobs import Job
+from webapp.models.record import any_state, live
+from webapp.policies import system_actor
+from webapp.services.events import Target, queue_jobs
 
 log = structlog.get_logger("webapp.blobs")
 YOUNG = 3600.0  # seconds: younger bytes may belong to a transaction that has not committed yet
@@ -53,6 +58,25 @@ def sweep_blobs(young: float = YOUNG) -> int:
                 count += _sweep_key(key)
     log.info("swept", removed=count)
     return count
+
+
+def queue_sweep() -> bool:
+    """Queue a sweep unless one waits, runs or ended within the hour. Safe from several processes at once."""
+    if read_row(_RECENT_SWEEP, {"since": now() - timedelta(seconds=YOUNG)}) is not None:
+        return False
+    try:
+        _queue_sweep()
+    except Conflict:  # a twin was first
+        return False
+    return True
+
+
+@transactional
+def _queue_sweep() -> None:
+    queue_jobs(system_actor(), ["upkeep.sweep_blobs"], Target("vault", None, "Bytes that nothing names"), unique_key="sweep")
+
+
+_RECENT_SWEEP = live(Job, Job.id).where(Job.name == "upkeep.sweep_blobs", Job.created_at > bindparam("since")).limit(1)
 
 
 def batched(keys: Iterable[str], size: int) -> Iterator[list[str]]:
