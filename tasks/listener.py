@@ -21,7 +21,7 @@ class Listener:
         self._line: Any = None
 
     def wait(self) -> None:
-        """Return when somebody queued a job, after the poll interval, or on wake(). A lost database is no error here."""
+        """Return when somebody queued a job, after the poll interval, or on wake(); a lost database is no error."""
         if db.engine.dialect.name == "sqlite":
             wakeups.due.wait(SHORT_POLL)
             wakeups.due.clear()

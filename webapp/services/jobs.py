@@ -106,7 +106,7 @@ def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[A
 
 
 _job_id: BindParameter[int] = bindparam("job_id")
-_MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("started_at", type_=Instant()))
+_MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("begun", type_=Instant()))
 _START = _by_dialect(
     _change(
         Job.id == _job_id, Job.state == "queued", Job.run_at <= bindparam("due_by", type_=Instant()),
@@ -205,7 +205,7 @@ def start_job(job_id: int) -> StartedJob | None:
 
 def report_progress(job: StartedJob, percent: int) -> None:
     """Show the owner how far it is; counts as a sign of life. Raises Taken."""
-    if not _write(_PROGRESS, job_id=job.id, started_at=job.started_at, percent=percent):
+    if not _write(_PROGRESS, job_id=job.id, begun=job.started_at, percent=percent):
         job.lost = True
         raise Taken
 
@@ -219,7 +219,7 @@ def heartbeat(jobs: Collection[StartedJob]) -> None:
 
 def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
     """The work is done. False when the job was no longer this runner's: then nothing changes."""
-    return bool(_write(_FINISH, job_id=job.id, started_at=job.started_at, outcome=result))
+    return bool(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result))
 
 
 def fail_attempt(job: StartedJob, error: BaseException) -> str:
@@ -231,7 +231,7 @@ def fail_attempt(job: StartedJob, error: BaseException) -> str:
     moment = now()
     state = "failed" if hopeless(error) else "dead" if job.attempts >= job.max_attempts else "queued"
     later = moment + timedelta(seconds=delay_after(job.attempts, KINDS.get(job.name, JobKind(job.name, job.name))))
-    changed = _write(_FAIL, job_id=job.id, started_at=job.started_at, next_state=state, reason=text_of(error),
+    changed = _write(_FAIL, job_id=job.id, begun=job.started_at, next_state=state, reason=text_of(error),
                      next_run_at=later if state == "queued" else moment, ended_at=None if state == "queued" else moment,
                      moment=moment)  # fmt: skip
     return state if changed else ""
