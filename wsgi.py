@@ -5,6 +5,7 @@ import sys
 
 from webapp.app import create_app
 from webapp.config import ConfigurationError, current_settings
+from webapp.services.health import watch_job_threads
 
 try:
     app = create_app()
@@ -15,4 +16,5 @@ except ConfigurationError as error:
 if current_settings().rabbitmq_url is None and not os.environ.get("FLASK_RUN_FROM_CLI"):
     from tasks import embedded
 
-    embedded.start(app)
+    runtime = embedded.start(app)
+    watch_job_threads(runtime.thread.is_alive)

@@ -18,9 +18,11 @@ from webapp.extensions import connect_extensions
 from webapp.http.formats import register_formats
 from webapp.http.headers import protect, relax_programs
 from webapp.http.limiting import announce_limits
+from webapp.http.metrics import watch_pool
 from webapp.http.problems import register_problems
 from webapp.http.requestlog import RequestLog
 from webapp.http.static import forget_forwarded, serve_static
+from webapp.http.uploads import VaultRequest
 from webapp.http.uploads import VaultRequest
 from webapp.infra.logs import configure_logging
 from webapp.infra.reports import start_reports
@@ -37,6 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     start_reports(settings)
     app = Flask("webapp", template_folder=str(ROOT / "templates"), static_folder=None)
     app.request_class = VaultRequest
+    app.request_class = VaultRequest
     app.config.from_mapping(flask_options(settings))
     app.before_request(_note_route)
     protect(app, settings)  # before the limiters: a refusal has the headers too
@@ -50,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_env.bytecode_cache = _bytecode_cache(settings)
     with app.app_context():
         watch_engine(db.engine, settings.slow_query)
+        watch_pool(db.engine)
     serve_static(app, ROOT / "static")
     app.wsgi_app = forget_forwarded(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:

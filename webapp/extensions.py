@@ -96,9 +96,9 @@ def _actor_of(_request: Request) -> Actor | None:
 
 
 def _forget_identity() -> None:
-    """What flask-login and flask-wtf keep in `g` belongs to one request; an outer application context may be older."""
-    g.pop("_login_user", None)
-    g.pop("csrf_token", None)
+    """What flask-login, flask-wtf and guard keep in `g` belongs to one request; an outer application context may be older."""
+    for name in ("_login_user", "csrf_token", "form_proven"):
+        g.pop(name, None)
 
 
 def _connect_limiters(app: Flask, settings: Settings) -> None:

@@ -30,14 +30,14 @@ def created(view: Any, url: str) -> Created:
 
 def gives(
     view: Any = None, *, status: int = 200, errors: Iterable[int] = (), extra: Mapping[str, Any] | None = None
-) -> Callable[[V], V]:
+) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
 
     A struct with a `version` gets an ETag and answers If-None-Match with 304; None answers 204; a ready Response passes.
     `extra` is merged into the operation of the OpenAPI document.
     """
 
-    def decorate(function: V) -> V:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Response]:
         @wraps(function)
         def given(*args: Any, **kwargs: Any) -> Response:
             if request.query_string and not _reads_query(given):
@@ -48,7 +48,7 @@ def gives(
             return answer(function(*args, **kwargs), status)
 
         given.gives = {"view": view, "status": status, "errors": tuple(errors), "extra": extra or {}}  # type: ignore[attr-defined]
-        return given  # type: ignore[return-value]
+        return given
 
     return decorate
 

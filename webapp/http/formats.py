@@ -4,6 +4,7 @@ import math
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from flask import Flask, request
 from flask_babel import format_datetime, format_decimal, format_timedelta, gettext
 
@@ -11,7 +12,7 @@ from webapp.errors import HoldfastError
 from webapp.extensions import cache, language, maybe_actor
 from webapp.infra.clock import now
 from webapp.policies import Actor
-from webapp.services import quotas
+from webapp.services.meters import read_meters
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 SHELL_AGE = 1  # seconds that the numbers around a page may be old
@@ -65,24 +66,15 @@ def _surroundings() -> dict[str, Any]:
 
 def _shell(actor: Actor) -> dict[str, Any]:
     """Storage meter and number of running jobs. A page shows without them where the database does not answer."""
-    key = f"shell:{actor.id}"
+    key = f"meters:{actor.id}"
     numbers = cache.get(key)
     if numbers is None:
         try:
-            use = quotas.show_use(actor)
-            numbers = {"used": use.used, "limit": use.limit, "running": _count_running(actor)}
+            numbers = msgspec.structs.asdict(read_meters(actor))
         except HoldfastError:
             return {"storage": None, "running_jobs": 0}
         cache.set(key, numbers, timeout=SHELL_AGE)
     used, limit = numbers["used"], numbers["limit"]
-    return {
-        "storage": {"used": used, "limit": limit, "used_text": size(used), "limit_text": size(limit),
-                    "percent": min(100, round(used * 100 / limit)) if limit else 0},
-        "running_jobs": numbers["running"],
-    }  # fmt: skip
-
-
-def _count_running(actor: Actor) -> int:
-    from webapp.services import jobs
-
-    return jobs.count_running(actor)
+    percent = min(100, round(used * 100 / limit)) if limit else 0
+    storage = {"used": used, "limit": limit, "used_text": size(used), "limit_text": size(limit), "percent": percent}
+    return {"storage": storage, "running_jobs": numbers["running"]}

@@ -1,26 +1,67 @@
 """What Prometheus reads at /metrics. With PROMETHEUS_MULTIPROC_DIR set before start, the numbers of all web processes."""
 
 import os
-from collections.abc import Iterator
+import platform
+import time
+from collections.abc import Mapping
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
+from sqlalchemy import Engine, QueuePool
 
+VERSION = "0.1.0"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-registry = CollectorRegistry()
-requests = Histogram("holdfast_request_seconds", "Time to the end of the answer's head", ["method", "route", "status"],
-                     buckets=BUCKETS, registry=registry)  # fmt: skip
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+registry = CollectorRegistry()
+requests = Histogram("holdfast_request_seconds", "Seconds until the head of the answer", ["method", "route", "status"],
+                     buckets=BUCKETS, registry=registry)  # fmt: skip
+pool = Gauge("holdfast_database_connections", "Connections of the pools", ["state"], multiprocess_mode="livesum",
+             registry=registry)  # fmt: skip
+
+
+class _Pool:
+    """The engine whose pool is shown, and when it was looked at last."""
+
+    engine: Engine | None = None
+    looked_at = 0.0
+
+
+def watch_pool(engine: Engine) -> None:
+    """Show the connections of this engine."""
+    _Pool.engine = engine
 
 
 @lru_cache(maxsize=2000)
-def _series(method: str, route: str, status: str):  # type: ignore[no-untyped-def]
+def _series(method: str, route: str, status: str) -> Histogram:
     return requests.labels(method, route, status)
 
 
 def observe(method: str, route: str | None, status: int, seconds: float) -> None:
     """Count one request. Labels are bounded: the rule instead of the path, the class instead of the status."""
     _series(method if method in METHODS else "other", route or "none", f"{status // 100}xx").observe(seconds)
+    if time.monotonic() - _Pool.looked_at > 1:
+        _look_at_pool()
+
+
+def exposition(jobs: Mapping[str, int] | None) -> bytes:
+    """The text format: requests, connections, jobs by state, build. Without `jobs` (no database) the rest is shown."""
+    _look_at_pool()
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    else:
+        shared = registry
+    lines = ["# HELP holdfast_jobs Jobs by state", "# TYPE holdfast_jobs gauge"] if jobs is not None else []
+    lines += [f'holdfast_jobs{{state="{state}"}} {number}' for state, number in sorted((jobs or {}).items())]
+    lines += ["# HELP holdfast_build_info What runs", "# TYPE holdfast_build_info gauge",
+              f'holdfast_build_info{{version="{VERSION}",python="{platform.python_version()}"}} 1', ""]  # fmt: skip
+    return generate_latest(shared) + "\n".join(lines).encode()
+
+
+def _look_at_pool() -> None:
+    _Pool.looked_at = time.monotonic()
+    connections = _Pool.engine.pool if _Pool.engine is not None else None
+    if isinstance(connections, QueuePool):
+        pool.labels("in use").set(connections.checkedout())
+        pool.labels("idle").set(connections.checkedin())
