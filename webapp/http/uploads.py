@@ -92,11 +92,14 @@ def received() -> Iterator[Incoming]:
         if request.mimetype == "multipart/form-data":
             cast(VaultRequest, request).drafts = stack
             parts = [(item.filename or "", cast(Any, item.stream).draft) for item in request.files.getlist("file")]
-            _prove(request.form.get("csrf_token"))
-            yield Incoming(dict(request.form), parts)
+            fields = dict(request.form)
+            _prove(fields.get("csrf_token"))
         else:
             _prove(None)
-            yield Incoming({}, [("", _receive_raw(stack))])
+            parts, fields = [("", _receive_raw(stack))], {}
+        for _, draft in parts:
+            draft.sync()  # here, because the transaction that follows holds locks others wait for
+        yield Incoming(fields, parts)
 
 
 def _prove(token: str | None) -> None:

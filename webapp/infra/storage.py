@@ -18,6 +18,7 @@ from webapp.config import current_settings
 from webapp.errors import DiskFull, Unavailable
 
 CHUNK = 256 * 1024
+HEAD = 8192
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -61,6 +62,7 @@ class LocalDraft:
 
     def __init__(self, path: Path) -> None:
         self.path, self.size, self._digest, self._open = path, 0, hashlib.sha256(), True
+        self._head = b""
         with _disk_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -72,12 +74,14 @@ class LocalDraft:
             while view:
                 view = view[os.write(self._file, view) :]
         self._digest.update(data)
+        if len(self._head) < HEAD:
+            self._head += bytes(data[: HEAD - len(self._head)])
         self.size += len(data)
         return len(data)
 
-    def head(self, length: int = 8192) -> bytes:
-        """The first bytes, for guessing the type."""
-        return os.pread(self._file, length, 0)
+    def head(self) -> bytes:
+        """The first 8 KiB, for guessing the type; also after sync()."""
+        return self._head
 
     def sha256(self) -> str:
         """Hex digest of all bytes written."""
