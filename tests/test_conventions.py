@@ -9,13 +9,12 @@ from flask import Flask
 from sqlalchemy import create_engine, inspect
 
 from tasks.actors import load_functions
+from tests.conftest import make_settings, migrate
 from webapp.app import create_app
 from webapp.db import Base
 from webapp.models.jobs import KINDS
 from webapp.policies import PERMISSIONS
 from webapp.services.events import SUBSCRIPTIONS
-
-from .conftest import make_settings, migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 SELECTING = [*sorted((ROOT / "webapp/models").glob("*.py")), *sorted((ROOT / "webapp/services").glob("*.py"))]
@@ -133,7 +132,11 @@ def test_set_based_updates_of_records_raise_their_version() -> None:
         if path.name == "record.py" or path.parent.name == "models":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "update" and ast.unparse(node.args[0]) in records:
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) == "update"
+                and ast.unparse(node.args[0]) in records
+            ):
                 bad.append(f"{path.name}:{node.lineno}")
     assert bad == []
 

@@ -5,7 +5,7 @@ Every fault is reported at once and without its secret value; `flask --app wsgi 
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,12 +185,13 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in KEYS:
             values.setdefault(name.lower(), _kept_secret(var_dir / "secrets" / name.lower()))
     try:
-        settings = Settings.model_validate(values)
+        settings: Settings | None = Settings.model_validate(values)
     except ValidationError as error:
         faults += [_fault_line(dict(item)) for item in error.errors(include_input=False, include_url=False)]
+        settings = None
     if bool(raw.get("ADMIN_EMAIL")) != bool(raw.get("ADMIN_PASSWORD")):
         faults.append("ADMIN_EMAIL and ADMIN_PASSWORD: give both or neither")
-    if faults:
+    if settings is None or faults:
         raise ConfigurationError(faults)
     return settings
 
@@ -215,30 +216,38 @@ def _database_url(raw: Mapping[str, str]) -> str | None:
     host = raw.get("DATABASE_HOST")
     if not host:
         return None
-    user, password = quote(raw.get("DATABASE_USER", "holdfast"), safe=""), quote(raw.get("DATABASE_PASSWORD", ""), safe="")
+    user, password = (
+        quote(raw.get("DATABASE_USER", "holdfast"), safe=""),
+        quote(raw.get("DATABASE_PASSWORD", ""), safe=""),
+    )
     name, mode = quote(raw.get("DATABASE_NAME", "holdfast"), safe=""), raw.get("DATABASE_SSLMODE", "prefer")
     return f"postgresql://{user}:{password}@{host}:{raw.get('DATABASE_PORT', '5432')}/{name}?sslmode={quote(mode)}"
 
 
 def _production_faults(values: Mapping[str, str], raw: Mapping[str, str]) -> list[str]:
-    faults = []
-    for name in KEYS:
-        keys = [key.strip() for key in values.get(name.lower(), "").split(",") if key.strip()]
-        if not keys:
-            faults.append(f"{name}: required in production; make one with `openssl rand -base64 32`")
-        if any(len(key) < 32 for key in keys):
-            faults.append(f"{name}: every key needs at least 32 characters")
-        if any(len(set(key)) < 10 or key.lower().startswith(EXAMPLES) for key in keys):
-            faults.append(f"{name}: looks like an example; make one with `openssl rand -base64 32`")
-    if "guest:guest@" in values.get("rabbitmq_url", ""):
-        faults.append("RABBITMQ_URL: guest/guest is not accepted in production")
-    if not values.get("public_url"):
-        faults.append("PUBLIC_URL: required in production, such as https://vault.example.org")
-    if raw.get("FLASK_DEBUG", "0") not in {"", "0", "false"}:
-        faults.append("FLASK_DEBUG: must be off in production")
-    if "*" in values.get("cors_origins", ""):
-        faults.append("CORS_ORIGINS: name each origin, * is not accepted")
-    return faults
+    return [fault for name in KEYS for fault in _key_faults(name, values.get(name.lower(), ""))] + [
+        fault
+        for wrong, fault in (
+            (
+                "guest:guest@" in values.get("rabbitmq_url", ""),
+                "RABBITMQ_URL: guest/guest is not accepted in production",
+            ),
+            (not values.get("public_url"), "PUBLIC_URL: required in production, such as https://vault.example.org"),
+            (raw.get("FLASK_DEBUG", "0") not in {"", "0", "false"}, "FLASK_DEBUG: must be off in production"),
+            ("*" in values.get("cors_origins", ""), "CORS_ORIGINS: name each origin, * is not accepted"),
+        )
+        if wrong
+    ]
+
+
+def _key_faults(name: str, value: str) -> Iterator[str]:
+    keys = [key.strip() for key in value.split(",") if key.strip()]
+    if not keys:
+        yield f"{name}: required in production; make one with `openssl rand -base64 32`"
+    if any(len(key) < 32 for key in keys):
+        yield f"{name}: every key needs at least 32 characters"
+    if any(len(set(key)) < 10 or key.lower().startswith(EXAMPLES) for key in keys):
+        yield f"{name}: looks like an example; make one with `openssl rand -base64 32`"
 
 
 def _kept_secret(path: Path) -> str:

@@ -38,6 +38,7 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 PING_AFTER_IDLE = 5.0  # seconds: a busy pool pays no ping, a quiet one never hands out a dead connection
+PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "cache_size=-16000", "mmap_size=268435456")
 READ = {"isolation_level": "AUTOCOMMIT"}
 READ_SQLITE = {"without_begin": True}
 
@@ -117,7 +118,7 @@ def watch_engine(engine: Engine, slow_query: float) -> None:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the driver's own BEGIN is deferred and loses updates silently
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "cache_size=-16000", "mmap_size=268435456"):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -1,11 +1,11 @@
-"""What services raise. http/problems.py turns each into problem+json or an error page; nothing here knows HTTP libraries."""
+"""What services raise; http/problems.py turns each into problem+json or an error page. No HTTP library here."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One fault of one input field. `field` is a dotted path, `code` is stable for programs, `message` is for people."""
+    """One fault of one input field: a dotted path, a `code` stable for programs, a `message` for people."""
 
     field: str
     code: str

@@ -1,5 +1,6 @@
 """Files: list, upload, look at, download, rename, move, trash."""
 
+from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -113,7 +114,12 @@ def upload_files() -> AnyResponse:
     with received() as incoming:
         query = UploadQuery(conflict="rename")
         views = files.create_files(current_actor(), incoming.wishes(query))
-    flash(_("%(num)s files uploaded.", num=len(views)) if len(views) > 1 else _("“%(name)s” uploaded.", name=views[0].name), "success")
+    flash(
+        _("%(num)s files uploaded.", num=len(views))
+        if len(views) > 1
+        else _("“%(name)s” uploaded.", name=views[0].name),
+        "success",
+    )
     return redirect(_place_of(views[0]))
 
 
@@ -141,7 +147,9 @@ def rename_file(file_id: UUID) -> str | AnyResponse:
         file = files.change_file(actor, file_id, wish, expected_version())
     except Stale:
         theirs = files.show_file(actor, file_id)
-        return merge_page(theirs.name, url_for(".rename_file", file_id=file_id), theirs.version, {"name": _("Name")}, theirs)
+        return merge_page(
+            theirs.name, url_for(".rename_file", file_id=file_id), theirs.version, {"name": _("Name")}, theirs
+        )
     except (Invalid, Conflict) as error:
         return _rename_form(files.show_file(actor, file_id), error)
     flash(_("Renamed to “%(name)s”.", name=file.name), "success")
@@ -149,8 +157,13 @@ def rename_file(file_id: UUID) -> str | AnyResponse:
 
 
 def _rename_form(file: FileView, error: Invalid | Conflict | None = None) -> str:
-    return render_template("files/rename.html", file=file, form=form_of(error, field="name"), back_url=_place_of(file),
-                           breadcrumbs=crumbs_to(current_actor(), file.folder_id, file.name))  # fmt: skip
+    return render_template(
+        "files/rename.html",
+        file=file,
+        form=form_of(error, field="name"),
+        back_url=_place_of(file),
+        breadcrumbs=crumbs_to(current_actor(), file.folder_id, file.name),
+    )
 
 
 @pages.get("/files/<uuid:file_id>/folder")
@@ -169,15 +182,23 @@ def move_file(file_id: UUID) -> str | AnyResponse:
     try:
         file = files.change_file(actor, file_id, wish, expected_version())
     except (Invalid, Conflict) as error:
-        return _move_form(files.show_file(actor, file_id), MoveQuery.model_validate({"in": wish.folder_id or "top"}), error)
+        return _move_form(
+            files.show_file(actor, file_id), MoveQuery.model_validate({"in": wish.folder_id or "top"}), error
+        )
     flash(_("“%(name)s” moved.", name=file.name), "success")
     return redirect(_place_of(file))
 
 
 def _move_form(file: FileView, query: MoveQuery, error: Invalid | Conflict | None = None) -> str:
     walk = mover(current_actor(), url_for(".move_file_form", file_id=file.id), query, file.folder_id)
-    return render_template("files/move.html", file=file, form=form_of(error, field="folder_id"), back_url=_place_of(file),
-                           breadcrumbs=crumbs_to(current_actor(), file.folder_id, file.name), **walk)  # fmt: skip
+    return render_template(
+        "files/move.html",
+        file=file,
+        form=form_of(error, field="folder_id"),
+        back_url=_place_of(file),
+        breadcrumbs=crumbs_to(current_actor(), file.folder_id, file.name),
+        **walk,
+    )
 
 
 @pages.post("/files/<uuid:file_id>/trash", endpoint="trash_file")
@@ -188,7 +209,8 @@ def trash_file_page(file_id: UUID) -> AnyResponse:
     place = _place_of(files.show_file(actor, file_id))
     file = trash.trash_file(actor, file_id, expected_version())
     undo = url_for("trash_pages.restore_file", file_id=file_id)
-    flash({"text": _("“%(name)s” moved to trash.", name=file.name), "action": undo}, "undo")
+    message: Any = {"text": _("“%(name)s” moved to trash.", name=file.name), "action": undo}
+    flash(message, "undo")
     return redirect(place)
 
 

@@ -14,7 +14,15 @@ from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.rows import crumbs_to, folder_page, form_of, merge_page, mover
 from webapp.services import folders
 from webapp.services.cursors import Page
-from webapp.services.folders import FolderChange, FolderFilter, FolderMove, FolderRename, FolderView, MoveQuery, NewFolder
+from webapp.services.folders import (
+    FolderChange,
+    FolderFilter,
+    FolderMove,
+    FolderRename,
+    FolderView,
+    MoveQuery,
+    NewFolder,
+)
 from webapp.services.listings import BrowseQuery
 
 pages = Blueprint("folders_pages", __name__)
@@ -72,9 +80,13 @@ def create_folder_page() -> str | Response:
         folder = folders.create_folder(current_actor(), read_form(NewFolder))
     except (Invalid, Conflict) as error:
         parent = _parent_of_form()
-        return render_template("folders/create.html", parent=parent, form=form_of(error, field="name"),
-                               breadcrumbs=crumbs_to(current_actor(), parent.id if parent else None),
-                               back_url=_url(parent.id if parent else None))  # fmt: skip
+        return render_template(
+            "folders/create.html",
+            parent=parent,
+            form=form_of(error, field="name"),
+            breadcrumbs=crumbs_to(current_actor(), parent.id if parent else None),
+            back_url=_url(parent.id if parent else None),
+        )
     flash(_("Folder “%(name)s” made.", name=folder.name), "success")
     return redirect(_url(folder.parent_id))
 
@@ -104,7 +116,9 @@ def rename_folder(folder_id: UUID) -> str | Response:
         folder = folders.change_folder(actor, folder_id, wish, expected_version())
     except Stale:
         theirs = folders.show_folder(actor, folder_id)
-        return merge_page(theirs.name, url_for(".rename_folder", folder_id=folder_id), theirs.version, {"name": _("Name")}, theirs)
+        return merge_page(
+            theirs.name, url_for(".rename_folder", folder_id=folder_id), theirs.version, {"name": _("Name")}, theirs
+        )
     except (Invalid, Conflict) as error:
         return _rename_form(folders.show_folder(actor, folder_id), error)
     flash(_("Renamed to “%(name)s”.", name=folder.name), "success")
@@ -112,8 +126,13 @@ def rename_folder(folder_id: UUID) -> str | Response:
 
 
 def _rename_form(folder: FolderView, error: Invalid | Conflict | None = None) -> str:
-    return render_template("folders/rename.html", folder=folder, form=form_of(error, field="name"),
-                           breadcrumbs=crumbs_to(current_actor(), folder.id), back_url=_url(folder.parent_id))  # fmt: skip
+    return render_template(
+        "folders/rename.html",
+        folder=folder,
+        form=form_of(error, field="name"),
+        breadcrumbs=crumbs_to(current_actor(), folder.id),
+        back_url=_url(folder.parent_id),
+    )
 
 
 @pages.get("/folders/<uuid:folder_id>/parent")
@@ -132,15 +151,25 @@ def move_folder(folder_id: UUID) -> str | Response:
     try:
         folder = folders.change_folder(actor, folder_id, wish, expected_version())
     except (Invalid, Conflict) as error:
-        return _move_form(folders.show_folder(actor, folder_id), MoveQuery.model_validate({"in": wish.parent_id or "top"}), error)
+        return _move_form(
+            folders.show_folder(actor, folder_id), MoveQuery.model_validate({"in": wish.parent_id or "top"}), error
+        )
     flash(_("“%(name)s” moved.", name=folder.name), "success")
     return redirect(_url(folder.parent_id))
 
 
 def _move_form(folder: FolderView, query: MoveQuery, error: Invalid | Conflict | None = None) -> str:
-    walk = mover(current_actor(), url_for(".move_folder_form", folder_id=folder.id), query, folder.parent_id, moving=folder.id)
-    return render_template("folders/move.html", folder=folder, form=form_of(error, field="parent_id"),
-                           back_url=_url(folder.parent_id), breadcrumbs=crumbs_to(current_actor(), folder.id), **walk)  # fmt: skip
+    walk = mover(
+        current_actor(), url_for(".move_folder_form", folder_id=folder.id), query, folder.parent_id, moving=folder.id
+    )
+    return render_template(
+        "folders/move.html",
+        folder=folder,
+        form=form_of(error, field="parent_id"),
+        back_url=_url(folder.parent_id),
+        breadcrumbs=crumbs_to(current_actor(), folder.id),
+        **walk,
+    )
 
 
 def _url(folder_id: UUID | None) -> str:

@@ -33,7 +33,7 @@ def gives(
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
 
-    A struct with a `version` gets an ETag and answers If-None-Match with 304; None answers 204; a ready Response passes.
+    A struct with a `version` gets an ETag and answers If-None-Match by 304; None answers 204; a Response passes.
     `extra` is merged into the operation of the OpenAPI document.
     """
 
@@ -63,7 +63,11 @@ def answer(result: Any, status: int = 200) -> Response:
     if isinstance(result, Created):
         location, result, status = result.url, result.view, 201
     version = getattr(result, "version", None)
-    headers = {"Cache-Control": "no-store"} if version is None else {"Cache-Control": "private, no-cache", "ETag": f'"{version}"'}
+    headers = (
+        {"Cache-Control": "no-store"}
+        if version is None
+        else {"Cache-Control": "private, no-cache", "ETag": f'"{version}"'}
+    )
     if location:
         headers["Location"] = location
     if version is not None and request.method in {"GET", "HEAD"} and matches_known(version):

@@ -1,4 +1,4 @@
-"""Sending stored bytes: ranges and conditions (RFC 9110, 13 and 14), names (RFC 6266), by nginx where it is in front."""
+"""Sending stored bytes: ranges and conditions (RFC 9110, 13 and 14), names (RFC 6266), by nginx if it is in front."""
 
 import unicodedata
 from urllib.parse import quote
@@ -10,8 +10,22 @@ from webapp.config import current_settings
 from webapp.errors import Unsatisfiable
 from webapp.services.downloads import Content
 
-INLINE = {"image/jpeg", "image/png", "image/gif", "image/webp", "application/pdf", "audio/mpeg", "audio/ogg", "audio/wav",
-          "audio/x-wav", "audio/flac", "audio/mp4", "video/mp4", "video/webm", "text/plain"}  # fmt: skip
+INLINE = {
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "image/webp",
+    "application/pdf",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/x-wav",
+    "audio/flac",
+    "audio/mp4",
+    "video/mp4",
+    "video/webm",
+    "text/plain",
+}
 
 
 def send_content(content: Content, *, inline: bool = False) -> Response:

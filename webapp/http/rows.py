@@ -52,7 +52,7 @@ def kind_of(mime: str) -> tuple[str, str]:
     for start, icon, words in KINDS:
         if mime.startswith(start):
             return icon, str(words)
-    return "file", _("File")
+    return "file", str(_("File"))
 
 
 def folder_page(actor: Actor, folder_id: UUID | None, query: BrowseQuery) -> str:
@@ -66,49 +66,76 @@ def folder_page(actor: Actor, folder_id: UUID | None, query: BrowseQuery) -> str
     trail = folders.list_crumbs(actor, folder_id) if folder_id else []
     shown = len(rows)
     count = _("First %(num)d items", num=shown) if next_url else ngettext("%(num)d item", "%(num)d items", shown)
-    return render_template("files/index.html", folder=trail[-1] if trail else None, breadcrumbs=_trail(trail), rows=rows,
-                           next_url=next_url, sort=query.sort, count_text=count,
-                           upload_limit=current_settings().max_upload_size)  # fmt: skip
+    return render_template(
+        "files/index.html",
+        folder=trail[-1] if trail else None,
+        breadcrumbs=_trail(trail),
+        rows=rows,
+        next_url=next_url,
+        sort=query.sort,
+        count_text=count,
+        upload_limit=current_settings().max_upload_size,
+    )
 
 
 def _row(actor: Actor, row: Row) -> dict[str, Any]:
     is_file = row.kind == "file"
     content = f"/api/v1/files/{row.id}"  # written out: url_for per row costs more than the row
-    chips = [(_("Making preview") if row.mime and row.mime.startswith("image/") else _("Processing"), "busy")] if row.busy else []
+    chips = (
+        [(_("Making preview") if row.mime and row.mime.startswith("image/") else _("Processing"), "busy")]
+        if row.busy
+        else []
+    )
     chips += [(_("Damaged"), "bad")] if row.damaged else []
     chips += [(f"v{row.number}", "plain")] if row.number > 1 else []
     return {
-        "id": row.id, "kind": row.kind, "name": row.name, "version": row.version, "chips": chips,
+        "id": row.id,
+        "kind": row.kind,
+        "name": row.name,
+        "version": row.version,
+        "chips": chips,
         "url": f"/files/{row.id}" if is_file else f"/folders/{row.id}",
         "icon": kind_of(row.mime or "")[0] if is_file else "folder",
         "thumbnail": f"{content}/thumbnail?size=64" if row.thumbnail else None,
         "owner": _("You") if row.owner == actor.name else row.owner,
-        "modified": row.updated_at, "modified_text": ago(row.updated_at), "modified_exact": exact(row.updated_at),
+        "modified": row.updated_at,
+        "modified_text": ago(row.updated_at),
+        "modified_exact": exact(row.updated_at),
         "size_text": size(row.size) if row.size is not None else "",
         "download_url": f"{content}/content" if is_file else None,
-    }  # fmt: skip
+    }
 
 
 def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
     """Variables of the trash page."""
     rows = [
-        {"id": file.id, "name": file.name, "icon": kind_of(file.mime)[0], "thumbnail": None, "deleted": file.deleted_at,
-         "deleted_text": ago(file.deleted_at), "deleted_exact": exact(file.deleted_at), "size_text": size(file.size),
-         "from_text": _folder_name(actor, file.folder_id), "version": file.version,
-         "restore_url": f"/trash/{file.id}/restoration"}
-        for file in page.items if file.deleted_at is not None
-    ]  # fmt: skip
+        {
+            "id": file.id,
+            "name": file.name,
+            "icon": kind_of(file.mime)[0],
+            "thumbnail": None,
+            "deleted": file.deleted_at,
+            "deleted_text": ago(file.deleted_at),
+            "deleted_exact": exact(file.deleted_at),
+            "size_text": size(file.size),
+            "from_text": _folder_name(actor, file.folder_id),
+            "version": file.version,
+            "restore_url": f"/trash/{file.id}/restoration",
+        }
+        for file in page.items
+        if file.deleted_at is not None
+    ]
     next_url = f"{url_for('trash_pages.list_trash')}?cursor={page.next_cursor}" if page.next_cursor else None
     return {"rows": rows, "next_url": next_url, "count_text": ngettext("%(num)d file", "%(num)d files", len(rows))}
 
 
 def _folder_name(actor: Actor, folder_id: UUID | None) -> str:
     if folder_id is None:
-        return _("Files")
+        return str(_("Files"))
     try:
         return folders.show_folder(actor, folder_id).name
     except Missing:
-        return _("a folder that is gone")
+        return str(_("a folder that is gone"))
 
 
 def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
@@ -116,16 +143,27 @@ def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
     icon, words = kind_of(file.mime)
     facts = downloads.show_facts(actor, file.id)
     shown = {
-        **msgspec.structs.asdict(file), "kind_text": words, "icon": icon, "size_text": size(file.size),
-        "bytes_text": ngettext("%(num)s byte", "%(num)s bytes", file.size), "owner": _("You"), "trashed": False,
-        "modified": file.updated_at, "modified_text": ago(file.updated_at), "modified_exact": exact(file.updated_at),
-        "created_text": ago(file.created_at), "created_exact": exact(file.created_at),
+        **msgspec.structs.asdict(file),
+        "kind_text": words,
+        "icon": icon,
+        "size_text": size(file.size),
+        "bytes_text": ngettext("%(num)s byte", "%(num)s bytes", file.size),
+        "owner": _("You"),
+        "trashed": False,
+        "modified": file.updated_at,
+        "modified_text": ago(file.updated_at),
+        "modified_exact": exact(file.updated_at),
+        "created_text": ago(file.created_at),
+        "created_exact": exact(file.created_at),
         "dimensions_text": f"{facts.width} × {facts.height}" if facts.width else None,
-    }  # fmt: skip
+    }
     return {
-        "file": shown, "breadcrumbs": crumbs_to(actor, file.folder_id, file.name), "folder_url": folder_url(file.folder_id),
-        "preview": _preview(actor, file, facts.preview), "download_url": f"/api/v1/files/{file.id}/content",
-    }  # fmt: skip
+        "file": shown,
+        "breadcrumbs": crumbs_to(actor, file.folder_id, file.name),
+        "folder_url": folder_url(file.folder_id),
+        "preview": _preview(actor, file, facts.preview),
+        "download_url": f"/api/v1/files/{file.id}/content",
+    }
 
 
 def _preview(actor: Actor, file: FileView, has_picture: bool) -> dict[str, Any]:
@@ -190,6 +228,8 @@ def form_of(error: HoldfastError | None, *, field: str = "") -> dict[str, Any]:
 
 def merge_page(title: str, action: str, version: int, labels: dict[str, str], theirs: object) -> str:
     """Theirs and yours, to choose per field; posting it again carries the newest version."""
-    fields = [{"name": name, "label": label, "theirs": getattr(theirs, name), "yours": request.form.get(name, "")}
-              for name, label in labels.items()]  # fmt: skip
+    fields = [
+        {"name": name, "label": label, "theirs": getattr(theirs, name), "yours": request.form.get(name, "")}
+        for name, label in labels.items()
+    ]
     return render_template("conflict.html", title=title, fields=fields, action=action, version=version)

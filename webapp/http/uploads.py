@@ -68,7 +68,9 @@ class Incoming:
         told = {key: value for key, value in self.fields.items() if key != "csrf_token" and value != ""}
         wish = {**query.model_dump(exclude_none=True), **told}
         name = wish.pop("name", "")
-        return [(NewFile.model_validate({**wish, "name": _base_name(given) or name}), draft) for given, draft in self.parts]
+        return [
+            (NewFile.model_validate({**wish, "name": _base_name(given) or name}), draft) for given, draft in self.parts
+        ]
 
     def only(self) -> LocalDraft:
         """The one file of a replacement."""

@@ -38,7 +38,7 @@ def _ciphers() -> list[tuple[bytes, AESGCM]]:
 
 
 def encrypt(plain: bytes, place: str) -> bytes:
-    """key id (4) + nonce (12) + ciphertext and tag. `place` is authenticated: a value decrypts only where it belongs."""
+    """Key id (4), nonce (12), ciphertext and tag. `place` is authenticated: a value decrypts only where it belongs."""
     key_id, cipher = _ciphers()[0]
     nonce = os.urandom(NONCE)
     return key_id + nonce + cipher.encrypt(nonce, plain, place.encode())

@@ -8,8 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table, insert, select, update
+from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.db import Base, before_writing, db
@@ -74,7 +75,7 @@ class Snowflakes:
         deadline = time.monotonic() + MAX_WAIT_MS / 1000
         while (moment := self._clock()) <= last:
             if time.monotonic() >= deadline:
-                raise Unavailable("The clock of this machine stepped back; no new ids until it catches up.", retry_after=2)
+                raise Unavailable("The clock stepped back; no new ids until it catches up.", retry_after=2)
             time.sleep(0.0002)
         return moment
 
@@ -136,12 +137,12 @@ def lease_node() -> Snowflakes:
             try:
                 if node not in held:
                     connection.execute(insert(node_leases).values(node=node, **row))
-                    won = True
+                    won = 1
                 else:
-                    same = node_leases.c.token == held[node].token
-                    won = connection.execute(update(node_leases).where(node_leases.c.node == node, same).values(row)).rowcount
+                    same = (node_leases.c.node == node) & (node_leases.c.token == held[node].token)
+                    won = connection.execute(update(node_leases).where(same).values(row)).rowcount
             except IntegrityError:
-                won = False
+                won = 0
         if won:
             _Process.token = token
             start = held[node].used_until_ms if node in held else moment - 1
@@ -149,8 +150,8 @@ def lease_node() -> Snowflakes:
     raise Unavailable("No id node could be leased.", retry_after=1)
 
 
-def _free(row: object, moment: int) -> bool:
-    return row.leased_until_ms < moment and row.used_until_ms < moment  # type: ignore[attr-defined]
+def _free(row: Row[Any], moment: int) -> bool:
+    return bool(max(row.leased_until_ms, row.used_until_ms) < moment)
 
 
 def _extend(flakes: Snowflakes) -> bool:
@@ -167,7 +168,7 @@ def _extend(flakes: Snowflakes) -> bool:
 
 
 def release_node() -> None:
-    """Give the node back at a clean exit, so that the next process can have it at once. Needs an application context."""
+    """Give the node back at a clean exit: the next process can have it at once. Needs an application context."""
     flakes, _Process.flakes = _Process.flakes, None
     if flakes is None:
         return

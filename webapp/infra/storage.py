@@ -153,7 +153,7 @@ class LocalStore:
         return self.root / key
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """`length` bytes from `start` (all by default) in chunks of 256 KiB. Raises Unavailable when the file is gone."""
+        """`length` bytes from `start` (all by default) in chunks of 256 KiB. Raises Unavailable for a lost file."""
         with _disk_errors():
             file = (self.root / key).open("rb", buffering=0)
         return _chunks(file, start, length)

@@ -10,7 +10,7 @@ from webapp.db import Base
 from webapp.models.folders import TOP
 from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state, live
 
-LIVING = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
+LIVING: dict[str, Any] = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
 AT = text("coalesce(folder_id, 0)")
 
 
@@ -91,22 +91,22 @@ class Preview(Base):
     created_at: Mapped[Moment]
 
 
-def live_file(owner_id: int, file_uuid: UUID) -> Select[tuple[File]]:
+def live_file(owner_id: int, file_uuid: UUID) -> Select[File]:
     """One living file found through its owner."""
     return live(File).where(File.owner_id == owner_id, File.uuid == file_uuid)
 
 
-def deleted_file(owner_id: int, file_uuid: UUID) -> Select[tuple[File]]:
+def deleted_file(owner_id: int, file_uuid: UUID) -> Select[File]:
     """One file in the owner's trash."""
     return any_state(File).where(File.owner_id == owner_id, File.uuid == file_uuid, File.deleted_at.is_not(None))
 
 
-def any_blob(sha256: str) -> Select[tuple[Blob]]:
+def any_blob(sha256: str) -> Select[Blob]:
     """The blob of this digest."""
     return any_state(Blob).where(Blob.sha256 == sha256)
 
 
-def any_current_blob(file_id: int) -> Select[tuple[Blob]]:
+def any_current_blob(file_id: int) -> Select[Blob]:
     """The blob behind a file's current version, trashed or not."""
     return (
         any_state(Blob)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Select, String, Text, func, literal_column, text
+from sqlalchemy import ColumnElement, ForeignKey, Index, Select, String, Text, func, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
@@ -31,21 +31,23 @@ class Folder(Record, Base):
     sort_key: Mapped[str] = mapped_column(SORTED)
 
 
-TOP = literal_column("0")  # written out, not bound: SQLite matches an index on an expression to the letter
+TOP: ColumnElement[int] = literal_column(
+    "0"
+)  # written out, not bound: SQLite matches an index on an expression to the letter
 folder_place = func.coalesce(Folder.parent_id, TOP)
 
 
-def live_folder(owner_id: int, folder_uuid: UUID) -> Select[tuple[Folder]]:
+def live_folder(owner_id: int, folder_uuid: UUID) -> Select[Folder]:
     """One living folder found through its owner."""
     return live(Folder).where(Folder.owner_id == owner_id, Folder.uuid == folder_uuid)
 
 
-def live_subtree(folder: Folder) -> Select[tuple[Folder]]:
+def live_subtree(folder: Folder) -> Select[Folder]:
     """The folder and all living ones below it."""
     return live(Folder).where(Folder.path.startswith(folder.path, autoescape=True))
 
 
-def live_folders_on(path: str) -> Select[tuple[Folder]]:
+def live_folders_on(path: str) -> Select[Folder]:
     """The folders of a path from the top: breadcrumbs."""
     ids = [int(part) for part in path.split("/") if part]
     return live(Folder).where(Folder.id.in_(ids)).order_by(Folder.path)

@@ -54,6 +54,8 @@ class Job(Record, Base):
         Index("ix_jobs_sent", "sent_at", "id", **_where("state = 'queued' AND sent_at IS NOT NULL")),
         Index("ix_jobs_running", "heartbeat_at", **_where("state = 'running'")),
         Index("ix_jobs_owner", "owner_id", "id"),
+        Index("ix_jobs_open", "owner_id", "id", **_where("state IN ('queued', 'running')")),
+        Index("ix_jobs_trouble", "owner_id", "id", **_where("state IN ('failed', 'dead', 'cancelled')")),
         Index("ix_jobs_target", "target_uuid", "id"),
         Index("uq_jobs_unique_key", "unique_key", unique=True, **_where("state IN ('queued', 'running')")),
     )

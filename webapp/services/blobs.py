@@ -39,7 +39,7 @@ def adopt_draft(draft: LocalDraft) -> int:
     store().keep(draft, replace=blob.damaged_at is not None)
     if blob.damaged_at:
         db.session.execute(update(Blob).where(Blob.id == blob.id).values(damaged_at=None))
-    return blob.id
+    return int(blob.id)
 
 
 def sweep_blobs(young: float = YOUNG) -> int:
@@ -73,7 +73,9 @@ def queue_sweep() -> bool:
 
 @transactional
 def _queue_sweep() -> None:
-    queue_jobs(system_actor(), ["upkeep.sweep_blobs"], Target("vault", None, "Bytes that nothing names"), unique_key="sweep")
+    queue_jobs(
+        system_actor(), ["upkeep.sweep_blobs"], Target("vault", None, "Bytes that nothing names"), unique_key="sweep"
+    )
 
 
 _RECENT_SWEEP = live(Job, Job.id).where(Job.name == "upkeep.sweep_blobs", Job.created_at > bindparam("since")).limit(1)

@@ -41,5 +41,3 @@ def page_of(rows: Sequence[Any], limit: int, view: Callable[[Any], T], key: Call
     more = len(rows) > limit
     rows = rows[:limit]
     return Page(items=[view(row) for row in rows], next_cursor=encode_cursor(key(rows[-1])) if more else None)
-
-

@@ -16,7 +16,16 @@ from webapp.policies import Actor, require
 
 LARGE = 1024  # pixels: the preview on a file's page
 _CONTENT = (
-    live(File, File.name, FileVersion.mime, FileVersion.created_at, Blob.sha256, Blob.size, Blob.storage_key, Blob.damaged_at)
+    live(
+        File,
+        File.name,
+        FileVersion.mime,
+        FileVersion.created_at,
+        Blob.sha256,
+        Blob.size,
+        Blob.storage_key,
+        Blob.damaged_at,
+    )
     .join(FileVersion, (FileVersion.file_id == File.id) & (FileVersion.number == File.number))
     .join(Blob, Blob.id == FileVersion.blob_id)
     .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"))
@@ -45,8 +54,12 @@ def open_content(actor: Actor, file_id: UUID) -> Content:
     if row is None:
         raise Missing("There is no such file.")
     if row.damaged_at is not None:
-        raise Conflict("The stored bytes of this file are damaged. Upload it again or ask for a backup.", code="damaged")
-    return Content(name=row.name, mime=row.mime, sha256=row.sha256, size=row.size, key=row.storage_key, modified=row.created_at)
+        raise Conflict(
+            "The stored bytes of this file are damaged. Upload it again or ask for a backup.", code="damaged"
+        )
+    return Content(
+        name=row.name, mime=row.mime, sha256=row.sha256, size=row.size, key=row.storage_key, modified=row.created_at
+    )
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

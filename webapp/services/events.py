@@ -33,15 +33,23 @@ class Target:
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(actor: Actor, event: str, target: Target, changes: Mapping[str, tuple[Any, Any]] | None = None) -> list[UUID]:
-    """Write the audit entry and one job row for each subscriber. Must run inside a transaction; returns the jobs' ids."""
+def record(
+    actor: Actor, event: str, target: Target, changes: Mapping[str, tuple[Any, Any]] | None = None
+) -> list[UUID]:
+    """Write the audit entry and a job row for each subscriber; returns their ids. Must run inside a transaction."""
     moment = now()
     db.session.execute(
         insert(AuditEntry).values(
-            id=next_id(), created_at=moment, event=event, actor_id=actor.id or None, target_type=target.type,
-            target_uuid=target.uuid, changes={k: list(v) for k, v in (changes or {}).items()}, request_id=actor.request_id,
+            id=next_id(),
+            created_at=moment,
+            event=event,
+            actor_id=actor.id or None,
+            target_type=target.type,
+            target_uuid=target.uuid,
+            changes={k: list(v) for k, v in (changes or {}).items()},
+            request_id=actor.request_id,
         )
-    )  # fmt: skip
+    )
     return queue_jobs(actor, SUBSCRIPTIONS.get(event, ()), target)
 
 
@@ -58,6 +66,16 @@ def queue_jobs(actor: Actor, names: Sequence[str], target: Target, unique_key: s
 
 
 def _job_row(actor: Actor, kind: JobKind, target: Target, unique_key: str | None) -> dict[str, Any]:
-    return {"uuid": uuid7(), "name": kind.name, "queue": kind.queue, "args": dict(target.args), "about": target.about[:300],
-            "target_uuid": target.uuid, "max_attempts": kind.max_attempts, "run_at": now(), "owner_id": target.owner_id,
-            "request_id": actor.request_id, "unique_key": unique_key}  # fmt: skip
+    return {
+        "uuid": uuid7(),
+        "name": kind.name,
+        "queue": kind.queue,
+        "args": dict(target.args),
+        "about": target.about[:300],
+        "target_uuid": target.uuid,
+        "max_attempts": kind.max_attempts,
+        "run_at": now(),
+        "owner_id": target.owner_id,
+        "request_id": actor.request_id,
+        "unique_key": unique_key,
+    }

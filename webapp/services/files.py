@@ -1,6 +1,6 @@
 """Files: found through their owner, stored, renamed, moved. Bytes come as a draft of the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -31,7 +31,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=50)]
 
 
 class NewFile(Input):
-    """Where an upload goes. `conflict` says what happens to a taken name: refuse it, or rename to “name (1)”."""
+    """Where an upload goes. `conflict` says what becomes of a taken name: refuse it, or rename to “name (1)”."""
 
     model_config = ConfigDict(str_strip_whitespace=False)
     name: NAME
@@ -89,8 +89,21 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-FILE_COLUMNS = (File.uuid, File.name, Folder.uuid.label("folder_uuid"), File.mime, File.size, File.sha256, File.number,
-                File.description, File.tags, File.created_at, File.updated_at, File.deleted_at, File.version)  # fmt: skip
+FILE_COLUMNS = (
+    File.uuid,
+    File.name,
+    Folder.uuid.label("folder_uuid"),
+    File.mime,
+    File.size,
+    File.sha256,
+    File.number,
+    File.description,
+    File.tags,
+    File.created_at,
+    File.updated_at,
+    File.deleted_at,
+    File.version,
+)
 _ONE = (
     live(File, *FILE_COLUMNS)
     .outerjoin(Folder, Folder.id == File.folder_id)
@@ -161,8 +174,18 @@ def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
     else:
         refuse_taken(actor.id, parent_id, name)
     mime = guess_type(name, draft.head())
-    file = File(id=next_id(), owner_id=actor.id, folder_id=parent_id, name=name, name_key=name_key(name),
-                sort_key=sort_key(name), mime=mime, size=draft.size, sha256=draft.sha256(), tags=[])  # fmt: skip
+    file = File(
+        id=next_id(),
+        owner_id=actor.id,
+        folder_id=parent_id,
+        name=name,
+        name_key=name_key(name),
+        sort_key=sort_key(name),
+        mime=mime,
+        size=draft.size,
+        sha256=draft.sha256(),
+        tags=[],
+    )
     _add_version(actor, file, adopt_draft(draft))
     record(actor, "file.created", target_of(file), {"name": (None, name), "size": (None, draft.size)})
     return view_of(file)
@@ -176,7 +199,9 @@ def replace_content(actor: Actor, file_id: UUID, draft: LocalDraft, expected: in
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
     before = file.sha256
-    newest = db.session.scalar(any_state(FileVersion, func.max(FileVersion.number)).where(FileVersion.file_id == file.id))
+    newest = db.session.scalar(
+        any_state(FileVersion, func.max(FileVersion.number)).where(FileVersion.file_id == file.id)
+    )
     file.number = (newest or 0) + 1
     file.size, file.sha256, file.mime = draft.size, draft.sha256(), guess_type(file.name, draft.head())
     _add_version(actor, file, adopt_draft(draft))
@@ -187,8 +212,15 @@ def replace_content(actor: Actor, file_id: UUID, draft: LocalDraft, expected: in
 def _add_version(actor: Actor, file: File, blob_id: int) -> None:
     db.session.add(file)
     db.session.flush()
-    version = {"id": next_id(), "file_id": file.id, "number": file.number, "blob_id": blob_id,
-               "author_id": actor.id, "mime": file.mime, "created_at": now()}  # fmt: skip
+    version = {
+        "id": next_id(),
+        "file_id": file.id,
+        "number": file.number,
+        "blob_id": blob_id,
+        "author_id": actor.id,
+        "mime": file.mime,
+        "created_at": now(),
+    }
     db.session.execute(insert(FileVersion).values(version))
     place(file)
 
@@ -226,7 +258,7 @@ def change_file(actor: Actor, file_id: UUID, wish: FileChange, expected: int | N
     return view_of(file)
 
 
-def _event_of(changes: dict[str, tuple[object, object]]) -> str:
+def _event_of(changes: Mapping[str, object]) -> str:
     return "file.moved" if "folder" in changes else "file.renamed" if "name" in changes else "file.described"
 
 
@@ -242,13 +274,23 @@ def view_of(file: File) -> FileView:
     parent = None
     if file.folder_id is not None:
         parent = db.session.scalar(any_state(Folder, Folder.uuid).where(Folder.id == file.folder_id))
-    return FileView(id=file.uuid, name=file.name, folder_id=parent, mime=file.mime, size=file.size, sha256=file.sha256,
-                    number=file.number, description=file.description, tags=list(file.tags), created_at=file.created_at,
-                    updated_at=file.updated_at, deleted_at=file.deleted_at, version=file.version)  # fmt: skip
+    return FileView(
+        id=file.uuid,
+        name=file.name,
+        folder_id=parent,
+        mime=file.mime,
+        size=file.size,
+        sha256=file.sha256,
+        number=file.number,
+        description=file.description,
+        tags=list(file.tags),
+        created_at=file.created_at,
+        updated_at=file.updated_at,
+        deleted_at=file.deleted_at,
+        version=file.version,
+    )
 
 
 def target_of(file: File) -> Target:
     """The file as the object of an event; its jobs work on the content that is current now."""
     return Target("file", file.uuid, file.name, file.owner_id, {"file_id": file.id, "number": file.number})
-
-

@@ -122,8 +122,16 @@ def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
     """The folders inside one folder, ordered by name."""
     require(actor, "files.read")
     parent = find_folder(actor, query.parent_id) if query.parent_id else None
-    select = live(Folder, Folder.uuid, Folder.name, Folder.created_at, Folder.updated_at, Folder.version,
-                  Folder.sort_key, Folder.id).where(Folder.owner_id == actor.id, _inside(parent))  # fmt: skip
+    select = live(
+        Folder,
+        Folder.uuid,
+        Folder.name,
+        Folder.created_at,
+        Folder.updated_at,
+        Folder.version,
+        Folder.sort_key,
+        Folder.id,
+    ).where(Folder.owner_id == actor.id, _inside(parent))
     if query.q:
         select = select.where(Folder.name_key.icontains(name_key(query.q), autoescape=True))
     if query.cursor:
@@ -143,8 +151,15 @@ def create_folder(actor: Actor, wish: NewFolder) -> FolderView:
     name = check_name(wish.name)
     refuse_taken(actor.id, parent.id if parent else None, name)
     number = next_id()
-    folder = Folder(id=number, owner_id=actor.id, parent_id=parent.id if parent else None, path=_path_under(parent, number),
-                    name=name, name_key=name_key(name), sort_key=sort_key(name))  # fmt: skip
+    folder = Folder(
+        id=number,
+        owner_id=actor.id,
+        parent_id=parent.id if parent else None,
+        path=_path_under(parent, number),
+        name=name,
+        name_key=name_key(name),
+        sort_key=sort_key(name),
+    )
     _check_depth(folder.path)
     db.session.add(folder)
     db.session.flush()
@@ -214,7 +229,9 @@ def refuse_taken(owner_id: int, parent_id: int | None, name: str, *, but: int | 
         raise Conflict(f"There is already something called “{name}” here.", code="name_taken")
 
 
-def taken_keys(owner_id: int, parent_id: int | None, prefix: str, *, but: int | None = None, exact: bool = True) -> set[str]:
+def taken_keys(
+    owner_id: int, parent_id: int | None, prefix: str, *, but: int | None = None, exact: bool = True
+) -> set[str]:
     """Keys of the living siblings' names: the one equal to `prefix`, or all that start with it."""
     found: set[str] = set()
     for model, place_of in ((Folder, folder_place), (File, file_place)):
@@ -234,7 +251,8 @@ def parent_uuid(folder: Folder) -> UUID | None:
     """Public id of the folder's parent."""
     if folder.parent_id is None:
         return None
-    return db.session.scalar(live(Folder, Folder.uuid).where(Folder.id == folder.parent_id))
+    found: UUID | None = db.session.scalar(live(Folder, Folder.uuid).where(Folder.id == folder.parent_id))
+    return found
 
 
 def view_of(folder: Folder) -> FolderView:
@@ -243,8 +261,14 @@ def view_of(folder: Folder) -> FolderView:
 
 
 def _row_view(row: Any, parent_id: UUID | None) -> FolderView:
-    return FolderView(id=row.uuid, name=row.name, parent_id=parent_id, created_at=row.created_at,
-                      updated_at=row.updated_at, version=row.version)  # fmt: skip
+    return FolderView(
+        id=row.uuid,
+        name=row.name,
+        parent_id=parent_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        version=row.version,
+    )
 
 
 def _target(folder: Folder) -> Target:

@@ -27,6 +27,7 @@ from webapp.services.trash import list_trash
 
 SMALL = 64  # pixels: the preview in a row
 Sort = Literal["name", "-name", "updated_at", "-updated_at", "size", "-size"]
+MEDIA_TYPE = r"^[a-z0-9.+-]{1,60}(/[a-z0-9.+-]{1,60})?$"
 SORTS: dict[str, tuple[Any, type]] = {
     "name": (File.sort_key, str),
     "updated_at": (File.updated_at, datetime),
@@ -39,7 +40,7 @@ class FileFilter(Input):
 
     folder_id: UUID | Literal["root"] | None = None
     trashed: bool = False
-    type: Annotated[str | None, Field(pattern=r"^[a-z0-9.+-]{1,60}(/[a-z0-9.+-]{1,60})?$", description="image or image/png")] = None
+    type: Annotated[str | None, Field(pattern=MEDIA_TYPE, description="image or image/png")] = None
     tag: Annotated[str | None, Field(min_length=1, max_length=50)] = None
     q: Annotated[str | None, Field(min_length=1, max_length=200, description="part of the name")] = None
     sort: Sort = "name"
@@ -72,14 +73,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
-    """The actor's files that match, one statement. Raises Missing for an unknown folder, Invalid for a foreign cursor."""
+    """The actor's files that match, in one statement. Raises Missing for an unknown folder, Invalid for a cursor."""
     require(actor, "files.read")
     if query.trashed:
         if query.folder_id or query.type or query.tag or query.q or query.sort != "name":
             raise Invalid.field("trashed", "combination", "The trash is one list: it takes no other filter.")
         return list_trash(actor, query.limit, query.cursor)
     name = query.sort.removeprefix("-")
-    shape = (query.sort, bool(query.cursor), query.folder_id is not None, _type_shape(query.type), bool(query.tag), bool(query.q))
+    shape = (query.sort, bool(query.cursor), query.folder_id is not None, _type_shape(query.type), bool(query.tag),
+             bool(query.q))  # fmt: skip
     parameters: dict[str, Any] = {"owner_id": actor.id, "rows": query.limit + 1}
     if query.cursor:
         parameters["key"], parameters["row_id"] = decode_cursor(query.cursor, (SORTS[name][1], int))
@@ -164,7 +166,8 @@ def _read_mark(cursor: str | None, sort: str) -> tuple[str, dict[str, Any]]:
 
 
 def _folder_row(row: Any) -> Row:
-    return Row(kind="folder", id=row.uuid, name=row.name, updated_at=row.updated_at, version=row.version, owner=row.owner)
+    return Row(kind="folder", id=row.uuid, name=row.name, updated_at=row.updated_at, version=row.version,
+               owner=row.owner)  # fmt: skip
 
 
 def _file_row(row: Any) -> Row:

@@ -71,8 +71,8 @@ def sibling_prefix(name: str) -> str:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    suffixes = "".join(PurePosixPath(name).suffixes[-2:]) if name.lower().endswith((".tar.gz", ".tar.xz", ".tar.bz2")) else ""
-    suffix = suffixes or PurePosixPath(name).suffix
+    suffixes = PurePosixPath(name).suffixes[-2:]
+    suffix = "".join(suffixes if suffixes[:1] == [".tar"] else suffixes[-1:])
     if len(suffix.encode()) > 20:
         suffix = ""
     return name[: len(name) - len(suffix)], suffix

@@ -1,5 +1,7 @@
 """The history of where things were: each change closes the open placement of an item and opens the next."""
 
+from typing import Any
+
 from sqlalchemy import insert, update
 
 from webapp.db import db
@@ -13,13 +15,16 @@ from webapp.models.placements import Placement
 def place(item: File | Folder) -> None:
     """Note the item's present name, parent, version and state. Must run inside the transaction of the change."""
     moment = now()
-    is_file = isinstance(item, File)
+    at: dict[str, Any] = (
+        {"item_type": "file", "parent_id": item.folder_id, "number": item.number}
+        if isinstance(item, File)
+        else {"item_type": "folder", "parent_id": item.parent_id, "number": None}
+    )
     opened = (Placement.item_id == item.id) & Placement.valid_to.is_(None)
     db.session.execute(update(Placement).where(opened).values(valid_to=moment))
     db.session.execute(
         insert(Placement).values(
-            id=next_id(), item_id=item.id, item_type="file" if is_file else "folder", owner_id=item.owner_id,
-            parent_id=item.folder_id if is_file else item.parent_id, name=item.name,
-            deleted=item.deleted_at is not None, number=item.number if is_file else None, valid_from=moment,
+            id=next_id(), item_id=item.id, owner_id=item.owner_id, name=item.name,
+            deleted=item.deleted_at is not None, valid_from=moment, **at,
         )
     )  # fmt: skip

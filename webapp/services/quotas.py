@@ -39,7 +39,8 @@ def charge(owner_id: int, size: int) -> None:
     transaction ends, so call it first.
     """
     fits = (Quota.user_id == owner_id) & (Quota.byte_used + size <= Quota.byte_limit)
-    if not db.session.execute(update(Quota).where(fits).values(byte_used=Quota.byte_used + size)).rowcount:
+    charged = update(Quota).where(fits).values(byte_used=Quota.byte_used + size).returning(Quota.user_id)
+    if db.session.execute(charged).first() is None:
         raise _over_quota()
 
 

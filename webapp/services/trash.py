@@ -1,11 +1,11 @@
 """Trash: a file is put there with its name and place, and comes back to them, or to the top if they are gone."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import bindparam, tuple_
+from sqlalchemy import Select, bindparam, tuple_
 
 from webapp.db import db, read_rows, transactional
 from webapp.errors import Missing
@@ -70,16 +70,18 @@ def restore_file(actor: Actor, file_id: UUID) -> FileView:
     return view_of(file)
 
 
-def _deleted_listing(after: bool) -> object:
-    select = (
+def _deleted_listing(after: bool) -> Select[Any]:
+    chosen = (
         any_state(File, *FILE_COLUMNS, File.id.label("row_id"))
         .outerjoin(Folder, (Folder.id == File.folder_id) & Folder.deleted_at.is_(None))
         .where(File.owner_id == bindparam("owner_id"), File.deleted_at.is_not(None))
         .order_by(File.deleted_at.desc(), File.id.desc())
         .limit(bindparam("rows"))
     )
-    row = tuple_(File.deleted_at, File.id)
-    return select.where(row < tuple_(bindparam("moment", type_=File.deleted_at.type), bindparam("row_id"))) if after else select
+    if after:
+        mark = tuple_(bindparam("moment", type_=File.deleted_at.type), bindparam("row_id"))
+        chosen = chosen.where(tuple_(File.deleted_at, File.id) < mark)
+    return chosen
 
 
 _DELETED = {after: _deleted_listing(after) for after in (False, True)}
@@ -88,7 +90,7 @@ _DELETED = {after: _deleted_listing(after) for after in (False, True)}
 def list_trash(actor: Actor, limit: int = 25, cursor: str | None = None) -> Page[FileView]:
     """The actor's trashed files, last trashed first."""
     require(actor, "files.read")
-    parameters = {"owner_id": actor.id, "rows": limit + 1}
+    parameters: dict[str, Any] = {"owner_id": actor.id, "rows": limit + 1}
     if cursor:
         parameters["moment"], parameters["row_id"] = decode_cursor(cursor, (datetime, int))
     rows = read_rows(_DELETED[bool(cursor)], parameters)
