@@ -1,4 +1,4 @@
-"""The application for a server: `granian --interface wsgi wsgi:app`. Without a broker it runs the jobs on threads, too."""
+"""The application for a server: `granian --interface wsgi wsgi:app`. Without a broker it also runs the jobs."""
 
 import os
 import sys

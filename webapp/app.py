@@ -10,7 +10,7 @@ from jinja2 import FileSystemBytecodeCache
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import webapp.blueprints
-import webapp.models  # noqa: F401  (loads every table)
+import webapp.models
 from webapp import cli
 from webapp.config import Settings, load_settings, use_settings
 from webapp.db import db, engine_options, watch_engine
@@ -22,7 +22,6 @@ from webapp.http.metrics import watch_pool
 from webapp.http.problems import register_problems
 from webapp.http.requestlog import RequestLog
 from webapp.http.static import forget_forwarded, serve_static
-from webapp.http.uploads import VaultRequest
 from webapp.http.uploads import VaultRequest
 from webapp.infra.logs import configure_logging
 from webapp.infra.reports import start_reports

@@ -1,4 +1,4 @@
-"""The Flask extensions: identity, limits, cache, languages, migrations, compression. Their HTTP policy stands in http/."""
+"""The Flask extensions: identity, limits, cache, languages, migrations, compression. Their policy stands in http/."""
 
 import ipaddress
 from pathlib import Path
@@ -96,7 +96,7 @@ def _actor_of(_request: Request) -> Actor | None:
 
 
 def _forget_identity() -> None:
-    """What flask-login, flask-wtf and guard keep in `g` belongs to one request; an outer application context may be older."""
+    """What flask-login, flask-wtf and guard keep in `g` is of one request; the application context may be older."""
     for name in ("_login_user", "csrf_token", "form_proven"):
         g.pop(name, None)
 

@@ -26,7 +26,8 @@ def show_document() -> Response:
     body, tag = _document()
     answer = Response(body, content_type="application/json", headers={"Cache-Control": "public, max-age=60"})
     answer.set_etag(tag)
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
 
 
 def _document() -> tuple[bytes, str]:

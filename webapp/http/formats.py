@@ -42,13 +42,13 @@ def ago(moment: datetime | None) -> str:
         return ""
     apart = moment - now()
     if abs(apart.total_seconds()) < 10:
-        return gettext("just now")
-    return format_timedelta(apart, add_direction=True, threshold=1.2)
+        return str(gettext("just now"))
+    return str(format_timedelta(apart, add_direction=True, threshold=1.2))
 
 
 def exact(moment: datetime | None) -> str:
     """Date and time to the second in the person's own time zone."""
-    return "" if moment is None else format_datetime(moment, "medium")
+    return "" if moment is None else str(format_datetime(moment, "medium"))
 
 
 def _surroundings() -> dict[str, Any]:

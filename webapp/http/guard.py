@@ -1,4 +1,4 @@
-"""Every view names who may call it: @guard("files.read") or @public. Here identity, CSRF and body limits are enforced."""
+"""Every view names who may call it: @guard("files.read") or @public. It enforces identity, CSRF and body limits."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -83,7 +83,7 @@ def prove_form(token: str | None) -> None:
 
 
 def safe_path(target: str | None) -> str:
-    """A path of this site to go on to; / for anything that could lead elsewhere (//host, /\\host, schemes, controls)."""
+    """A path of this site to go on to; / for all that could lead elsewhere (//host, /\\host, schemes, controls)."""
     if not target or not target.startswith("/") or len(target) > 2000:
         return "/"
     if target.startswith("//") or "\\" in target or any(ord(c) < 33 or ord(c) == 127 for c in target):

@@ -34,11 +34,14 @@ STATIC = (("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "de
           ("Cross-Origin-Resource-Policy", "same-origin"), ("Referrer-Policy", "no-referrer"))  # fmt: skip
 CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 CORS_REQUEST = "Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-ID, Idempotency-Key"
-CORS_ANSWER = "ETag, Location, Content-Range, Content-Disposition, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining"
+CORS_ANSWER = ", ".join(
+    ("ETag", "Location", "Content-Range", "Content-Disposition", "X-Request-ID", "Retry-After", "RateLimit-Limit",
+     "RateLimit-Remaining", "RateLimit-Reset")
+)  # fmt: skip
 
 
 def protect(app: Flask, settings: Settings) -> None:
-    """Set the headers. HSTS and the redirect to https only where PUBLIC_URL is https; health checks are never redirected."""
+    """Set the headers. HSTS and the redirect to https only where PUBLIC_URL is https; never for health checks."""
     app.after_request(_keep_own_policy)  # hooks run in reverse: this one after Talisman's
     talisman.init_app(
         app,
@@ -59,13 +62,17 @@ def protect(app: Flask, settings: Settings) -> None:
 
 
 def relax_programs(app: Flask) -> None:
-    """Give the API's views a policy without nonce, as nothing of theirs is ever rendered; no redirect for health checks."""
-    for endpoint, view in app.view_functions.items():
+    """Give the API's views a policy without nonce, as nothing of theirs is rendered; do not redirect health checks."""
+    views: dict[str, Any] = dict(app.view_functions)
+    for endpoint, view in views.items():
         blueprint = endpoint.partition(".")[0]
         if blueprint.endswith("_api"):
-            view.talisman_view_options = {"content_security_policy": OrderedDict(API_POLICY), "content_security_policy_nonce_in": []}  # type: ignore[attr-defined]
+            view.talisman_view_options = {
+                "content_security_policy": OrderedDict(API_POLICY),
+                "content_security_policy_nonce_in": [],
+            }
         elif blueprint == "health_pages":
-            view.talisman_view_options = {"force_https": False}  # type: ignore[attr-defined]
+            view.talisman_view_options = {"force_https": False}
 
 
 def static_headers(headers: Headers, _path: str, _url: str) -> None:

@@ -19,7 +19,9 @@ ENVELOPE = {"csrf_token", "version"}  # fields every form may carry; `conditiona
 SEVERAL = (list, tuple, set, frozenset)
 
 
-def takes(body: type[BaseModel] | None = None, *, query: type[BaseModel] | None = None, upload: bool = False) -> Callable[[V], V]:
+def takes(
+    body: type[BaseModel] | None = None, *, query: type[BaseModel] | None = None, upload: bool = False
+) -> Callable[[V], V]:
     """Pass the JSON body as the view's first argument and the query as `query=`.
 
     `upload` says that the view reads files itself, multipart or raw; it only describes. Unknown fields and query
@@ -76,7 +78,7 @@ def _validated(model: type[I], fields: dict[str, Any]) -> I:
 
 
 def _collect(model: type[BaseModel], source: MultiDict[str, str], ignored: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
-    several, fields = _several(model), {}
+    several, fields = _several(model), dict[str, Any]()
     for name, values in source.lists():
         if name in ignored and name not in model.model_fields:
             continue

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics. With PROMETHEUS_MULTIPROC_DIR set before start, the numbers of all web processes."""
+"""What Prometheus reads at /metrics. With PROMETHEUS_MULTIPROC_DIR set before start: of all web processes together."""
 
 import os
 import platform

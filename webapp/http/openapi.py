@@ -50,7 +50,12 @@ UPLOAD: Document = {
     "application/octet-stream": {"schema": {}},
 }  # fmt: skip
 ETAG: Document = {"description": 'The version, as in "7"', "schema": TEXT}
-IF_MATCH: Document = {"name": "If-Match", "in": "header", "schema": TEXT, "description": 'The version you saw, as in "7"'}
+IF_MATCH: Document = {
+    "name": "If-Match",
+    "in": "header",
+    "schema": TEXT,
+    "description": 'The version you saw, as in "7"',
+}
 IF_NONE_MATCH: Document = {"name": "If-None-Match", "in": "header", "schema": TEXT, "description": "Versions you know"}
 
 
@@ -95,7 +100,9 @@ def _operations(app: Flask) -> Iterator[tuple[Rule, str, Any]]:
 def _schemas(inputs: Iterable[type[BaseModel]], views: Iterable[Any]) -> tuple[dict[Any, Document], Document]:
     """Schema of every input and every answer, and the components they refer to."""
     models = list(dict.fromkeys(inputs))
-    taken, definitions = models_json_schema([(m, "validation") for m in models], ref_template=COMPONENT.format(name="{model}"))
+    taken, definitions = models_json_schema(
+        [(m, "validation") for m in models], ref_template=COMPONENT.format(name="{model}")
+    )
     answers = [view for view in dict.fromkeys(views) if view is not None]
     given, components = msgspec.json.schema_components(answers, ref_template=COMPONENT)
     schemas: dict[Any, Document] = {model: taken[model, "validation"] for model in models}
@@ -140,13 +147,16 @@ def _operation(rule: Rule, method: str, view: Any, schemas: dict[Any, Document])
     if versioned and method == "GET":
         operation["parameters"].append(IF_NONE_MATCH)
     if takes["body"] is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas[takes["body"]]}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas[takes["body"]]}},
+        }
     elif takes["upload"]:
         operation["requestBody"] = {"required": True, "content": UPLOAD}
     if view.permission is None:
         operation["security"] = []
     else:
-        cookie = {"cookie": []} if method == "GET" else {"cookie": [], "csrf": []}
+        cookie: Document = {"cookie": []} if method == "GET" else {"cookie": [], "csrf": []}
         operation["security"], operation["x-permission"] = [{"bearer": []}, cookie], view.permission
     return _merged(operation, gives["extra"])
 

@@ -1,7 +1,7 @@
 """Everything that goes wrong, as problem+json (RFC 9457) for programs and as a page for people. Never a stack trace."""
 
 import math
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
@@ -16,7 +16,17 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from webapp.db import meaning_of
-from webapp.errors import HoldfastError, Invalid, Limited, Malformed, Missing, Stale, TooLarge, Unauthenticated, Unsupported
+from webapp.errors import (
+    HoldfastError,
+    Invalid,
+    Limited,
+    Malformed,
+    Missing,
+    Stale,
+    TooLarge,
+    Unauthenticated,
+    Unsupported,
+)
 from webapp.http.inputs import field_error
 
 log = structlog.get_logger("webapp.problems")
@@ -37,13 +47,13 @@ def register_problems(app: Flask) -> None:
 def answer_for(error: Exception) -> Response:
     """The response for any exception; what nobody foresaw is logged with its traceback and answered 500."""
     if isinstance(error, HTTPException) and error.code is not None and error.code < 400:
-        return Response.force_type(error.get_response(request.environ), request.environ)
+        return _ours(error.get_response(request.environ))
     try:
         problem = problem_of(error)
         if wants_json():
             return _json(problem)
         return _sign_in() if isinstance(problem, Unauthenticated) else _page(problem)
-    except Exception:  # noqa: BLE001  (an error page that fails must not hide the first error)
+    except Exception:
         log.exception("error_page_failed")
         return _plain(_unforeseen())
 
@@ -110,7 +120,7 @@ def _page(problem: HoldfastError) -> Response:
             "error.html", status=status_of(problem), title=gettext(problem.title), detail=gettext(problem.detail),
             request_id=request.environ.get("holdfast.request_id", ""), retry_after=retry_after, errors=problem.errors,
         )  # fmt: skip
-    except Exception:  # noqa: BLE001  (a page without design says more than none)
+    except Exception:
         log.exception("error_template_failed")
         return _plain(problem)
     return Response(body, status_of(problem), _headers(problem), content_type="text/html; charset=utf-8")
@@ -136,7 +146,11 @@ def _sign_in() -> Response:
         return Response(status=401, headers={"HX-Redirect": "/sign-in", "Cache-Control": "no-store"})
     answer = redirect(target)
     answer.headers["Cache-Control"] = "no-store"
-    return Response.force_type(answer)
+    return _ours(answer)
+
+
+def _ours(response: Any) -> Response:
+    return cast(Response, Response.force_type(response, request.environ))
 
 
 def _headers(problem: HoldfastError) -> dict[str, str]:
@@ -165,7 +179,9 @@ def _http_problem(error: HTTPException) -> HoldfastError:
 
 
 def _unforeseen() -> HoldfastError:
-    problem = HoldfastError("Something went wrong on our side. The request id helps to find out what.", code="internal_error")
+    problem = HoldfastError(
+        "Something went wrong on our side. The request id helps to find out what.", code="internal_error"
+    )
     problem.status, problem.title = 500, "Internal server error"
     return problem
 

@@ -1,4 +1,4 @@
-"""The outermost layer: an id, a log line, a Server-Timing header and a measurement for every request, whatever happens."""
+"""The outermost layer: an id, a log line, a Server-Timing header and a measurement for every request."""
 
 import re
 import time
@@ -45,12 +45,14 @@ class RequestLog:
             status = int(line[:3])
             headers.append(("X-Request-ID", request_id))
             spent = (time.perf_counter() - began) * 1000
-            headers.append(("Server-Timing", f'app;dur={spent:.2f}, db;dur={tally.seconds * 1000:.2f};desc="{tally.count}"'))
+            headers.append(
+                ("Server-Timing", f'app;dur={spent:.2f}, db;dur={tally.seconds * 1000:.2f};desc="{tally.count}"')
+            )
             return start_response(line, headers, exc_info) if exc_info else start_response(line, headers)
 
         try:
             return self.application(environ, start)
-        except Exception:  # noqa: BLE001  (the last one who can answer)
+        except Exception:
             log.exception("unanswered")
             return _answer_500(start, request_id)
         finally:
@@ -79,7 +81,9 @@ def _write(environ: Environ, status: int, seconds: float) -> None:
 
 def _path(environ: Environ, path: str, route: str | None) -> str:
     """The path as it was sent, with its query but without secrets in either."""
-    shown = route if route and SECRET_RULE.search(route) else path.encode("latin-1", "replace").decode("utf-8", "replace")
+    shown = (
+        route if route and SECRET_RULE.search(route) else path.encode("latin-1", "replace").decode("utf-8", "replace")
+    )
     query = environ.get("QUERY_STRING")
     if not query:
         return shown
@@ -88,11 +92,11 @@ def _path(environ: Environ, path: str, route: str | None) -> str:
 
 
 def _answer_500(start: Callable[..., Any], request_id: str) -> list[bytes]:
-    body = msgspec.json.encode(
-        {"type": "urn:holdfast:problem:internal_error", "title": "Internal server error", "status": 500,
-         "detail": "Something went wrong on our side. The request id helps to find out what.",
-         "request_id": request_id, "code": "internal_error"}
-    )  # fmt: skip
-    start("500 Internal Server Error", [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body))),
-                                        ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")])  # fmt: skip
+    detail = "Something went wrong on our side. The request id helps to find out what."
+    problem = {"type": "urn:holdfast:problem:internal_error", "title": "Internal server error", "status": 500,
+               "detail": detail, "request_id": request_id, "code": "internal_error"}  # fmt: skip
+    body = msgspec.json.encode(problem)
+    headers = [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body))),
+               ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]  # fmt: skip
+    start("500 Internal Server Error", headers)
     return [body]

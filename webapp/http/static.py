@@ -16,7 +16,7 @@ COMPRESSED = {".gz", ".br"}
 
 
 def serve_static(app: Flask, folder: Path) -> None:
-    """Serve `folder` at /static, each file also at the address that `static_url` gives; files are read once, at start."""
+    """Serve `folder` at /static, each file also at the address that `static_url` gives; it is read once, at start."""
     files = WhiteNoise(
         app.wsgi_app, max_age=60, allow_all_origins=False, add_headers_function=static_headers,
         immutable_file_test=lambda _path, url: HASHED.search(url) is not None,
@@ -34,7 +34,7 @@ def serve_static(app: Flask, folder: Path) -> None:
 
 
 def static_url(addresses: dict[str, str]) -> Callable[[str], str]:
-    """The function templates call; an unknown file keeps its plain address, so that a page shows although it lacks one."""
+    """The function templates call; an unknown file keeps its plain address, so that a page without it still shows."""
 
     def url(name: str) -> str:
         return addresses.get(name) or f"/static/{name}"

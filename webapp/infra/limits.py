@@ -5,7 +5,9 @@ Losing Redis never fails a request and never opens a limit: the process goes on 
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from limits import parse
 from limits.storage import Storage
@@ -13,6 +15,7 @@ from limits.storage import Storage
 from webapp.config import current_settings
 from webapp.infra.redis import FAILURES, connect
 
+T = TypeVar("T")
 REST = 5.0  # seconds without Redis after a failure
 PREFIX = "holdfast:limit:fixed:"  # by strategy: another one keeps another type of value under its keys
 CROWD = 10_000  # counters before those that are over get swept out
@@ -34,7 +37,7 @@ class Counter:
 class ExactStorage(Storage):
     """Every hit is counted in Redis, in one trip. For few, precious limits such as that of signing in."""
 
-    STORAGE_SCHEME = ["exact"]
+    STORAGE_SCHEME = ["exact"]  # noqa: RUF012
     base_exceptions = FAILURES
     portion = 1
 
@@ -122,7 +125,7 @@ class ExactStorage(Storage):
 
         return self._try(add)
 
-    def _try(self, action):  # type: ignore[no-untyped-def]
+    def _try(self, action: Callable[[], T]) -> T | None:
         try:
             return action()
         except FAILURES:
@@ -131,9 +134,9 @@ class ExactStorage(Storage):
 
 
 class LeasedStorage(ExactStorage):
-    """Hits are leased in portions, so that the common request makes no trip; processes overcount by less than one each."""
+    """Hits are leased in portions, so that the common request makes no trip; a process may overcount by one portion."""
 
-    STORAGE_SCHEME = ["leased"]
+    STORAGE_SCHEME = ["leased"]  # noqa: RUF012
 
     def __init__(self, uri: str | None = None, **options: float | str | bool) -> None:
         super().__init__(uri, **options)

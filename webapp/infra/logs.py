@@ -32,7 +32,9 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         redact,
         structlog.processors.format_exc_info,
     ]
-    final: Processor = render_json if settings.log_format == "json" else structlog.dev.ConsoleRenderer(colors=output.isatty())
+    final: Processor = (
+        render_json if settings.log_format == "json" else structlog.dev.ConsoleRenderer(colors=output.isatty())
+    )
     if settings.log_format == "console":
         shared.pop()  # the console renderer prints tracebacks itself
     structlog.configure(
@@ -44,7 +46,8 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _name], processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, final]
+            foreign_pre_chain=[*shared, _name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, final],
         )
     )
     root = logging.getLogger()

@@ -12,5 +12,9 @@ FAILURES = (RedisError, OSError)
 def connect(url: str) -> Redis:
     """A client with a pool of its own; nothing is sent before the first command. Commands raise FAILURES."""
     return Redis.from_url(
-        url, socket_connect_timeout=CONNECT, socket_timeout=ANSWER, retry=Retry(NoBackoff(), 0), health_check_interval=30
+        url,
+        socket_connect_timeout=CONNECT,
+        socket_timeout=ANSWER,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
     )

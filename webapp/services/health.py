@@ -30,7 +30,7 @@ Check = Callable[[], bool]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is ready, degraded (something optional is missing) or unready; a part is up, down, late or in-process."""
+    """`status` is ready, degraded (an optional part is missing) or unready; parts are up, down, late or in-process."""
 
     status: str
     checks: dict[str, str]
@@ -66,8 +66,8 @@ def count_jobs() -> Mapping[str, int]:
     """Jobs by state, at most 15 seconds old. Raises Unavailable."""
     moment = time.monotonic()
     if _State.jobs is None or moment - _State.jobs[0] > JOBS_FRESH:
-        rows = read_rows(live(Job, Job.state, func.count(Job.id)).group_by(Job.state))
-        _State.jobs = (moment, {**dict.fromkeys(STATES, 0), **{row[0]: row[1] for row in rows}})
+        rows = read_rows(live(Job, Job.state, func.count(Job.id).label("number")).group_by(Job.state))
+        _State.jobs = (moment, {**dict.fromkeys(STATES, 0), **{row.state: row.number for row in rows}})
     return _State.jobs[1]
 
 
@@ -90,7 +90,9 @@ def _ask(checks: dict[str, Check | None]) -> dict[str, str]:
         known = _State.pending.get(name)
         if check is not None and (known is None or known.done()):  # one that hangs is not asked twice
             _State.pending[name] = _State.threads.submit(check)
-    return {name: "in-process" if check is None else _outcome(_State.pending[name], until) for name, check in checks.items()}
+    return {
+        name: "in-process" if check is None else _outcome(_State.pending[name], until) for name, check in checks.items()
+    }
 
 
 def _outcome(answer: Future[bool], until: float) -> str:
@@ -109,7 +111,7 @@ def _sum(states: dict[str, str]) -> str:
 
 def _database(engine: Engine) -> bool:
     with engine.connect().execution_options(**_read_options(engine)) as connection:
-        return connection.scalar(text("SELECT 1")) == 1
+        return bool(connection.scalar(text("SELECT 1")))
 
 
 def _migrations(engine: Engine) -> bool:
