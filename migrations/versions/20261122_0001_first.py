@@ -208,10 +208,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("uuid", name=op.f("uq_jobs_uuid")),
     )
     op.create_index("ix_jobs_due", "jobs", ["run_at", "id"], **where("state = 'queued' AND sent_at IS NULL"))
+    op.create_index("ix_jobs_open", "jobs", ["owner_id", "id"], **where("state IN ('queued', 'running')"))
     op.create_index("ix_jobs_owner", "jobs", ["owner_id", "id"])
     op.create_index("ix_jobs_running", "jobs", ["heartbeat_at"], **where("state = 'running'"))
     op.create_index("ix_jobs_sent", "jobs", ["sent_at", "id"], **where("state = 'queued' AND sent_at IS NOT NULL"))
     op.create_index("ix_jobs_target", "jobs", ["target_uuid", "id"])
+    op.create_index("ix_jobs_trouble", "jobs", ["owner_id", "id"], **where("state IN ('failed', 'dead', 'cancelled')"))
     op.create_index(
         "uq_jobs_unique_key", "jobs", ["unique_key"], unique=True, **where("state IN ('queued', 'running')")
     )

@@ -1,0 +1,80 @@
+"""How pages show jobs: words and tones of their states, times, what can be done with each."""
+
+from datetime import datetime
+from typing import Any
+
+from flask_babel import format_timedelta, lazy_gettext
+from flask_babel import gettext as _
+
+from webapp.http.formats import ago, exact
+from webapp.infra.clock import now
+from webapp.services.cursors import Page
+from webapp.services.jobs import OPEN, REPLAYABLE
+from webapp.services.worklists import JobView
+
+STATES = {
+    "queued": (lazy_gettext("Waiting"), "info"),
+    "running": (lazy_gettext("Running"), "busy"),
+    "done": (lazy_gettext("Done"), "good"),
+    "failed": (lazy_gettext("Failed"), "bad"),
+    "dead": (lazy_gettext("Gave up"), "bad"),
+    "cancelled": (lazy_gettext("Cancelled"), "plain"),
+}
+TITLES = {
+    "files.sniff": lazy_gettext("Type detection"),
+    "files.verify": lazy_gettext("Checksum"),
+    "files.thumbnail": lazy_gettext("Preview"),
+    "upkeep.sweep_blobs": lazy_gettext("Sweep of orphaned bytes"),
+}
+
+
+def job_rows(page: Page[JobView], state: str | None) -> dict[str, Any]:
+    """Variables of the list."""
+    base = f"?state={state}&" if state else "?"
+    return {
+        "rows": [_row(job) for job in page.items],
+        "next_url": f"/jobs{base}cursor={page.next_cursor}" if page.next_cursor else None,
+        "states": [(_("All"), "/jobs", "plain", "", state is None)]
+        + [(str(text), f"/jobs?state={name}", tone, "", state == name) for name, (text, tone) in STATES.items()],
+        "live": any(job.state in OPEN for job in page.items),
+        "count_text": "",
+    }
+
+
+def job_card(job: JobView) -> dict[str, Any]:
+    """Variables of one job's page."""
+    moments = [(_("Queued"), job.created_at), (_("Next try"), job.run_at if job.state == "queued" else None),
+               (_("Last start"), job.started_at), (_("Ended"), job.finished_at)]  # fmt: skip
+    return {
+        "job": {**_row(job), "queue": job.queue, "request_id": job.request_id},
+        "moments": [(text, moment, ago(moment), exact(moment)) for text, moment in moments if moment],
+        "result": [(name.replace("_", " "), str(value)) for name, value in (job.result or {}).items()],
+        "live": job.state in OPEN,
+    }
+
+
+def _row(job: JobView) -> dict[str, Any]:
+    text, tone = STATES[job.state]
+    when = job.finished_at or job.started_at or job.created_at
+    return {
+        "id": job.id, "url": f"/jobs/{job.id}", "name": str(TITLES.get(job.name, job.title)), "about": job.about,
+        "about_url": f"/files/{job.target_id}" if job.target_id and job.name.startswith("files.") else None,
+        "state": job.state, "state_text": str(text), "tone": tone, "error": job.error if job.state != "done" else None,
+        "tries_text": f"{job.attempts} / {job.max_attempts}",
+        "progress": job.progress if job.state == "running" else None,
+        "wait_text": _span(job.created_at, job.started_at or (now() if job.state in OPEN else None)),
+        "ran_text": _span(job.started_at, job.finished_at or (now() if job.state == "running" else None)),
+        "when": when, "when_text": ago(when), "when_exact": exact(when),
+        "replay_url": f"/jobs/{job.id}/replay" if job.state in REPLAYABLE else None,
+        "cancel_url": f"/jobs/{job.id}/cancellation" if job.state in OPEN else None,
+    }  # fmt: skip
+
+
+def _span(start: datetime | None, end: datetime | None) -> str:
+    """A length of time for people; milliseconds below a second."""
+    if start is None or end is None or end < start:
+        return ""
+    seconds = (end - start).total_seconds()
+    if seconds < 1:
+        return str(_("%(num)d ms", num=round(seconds * 1000)))
+    return str(format_timedelta(end - start, threshold=1.5, format="short"))
