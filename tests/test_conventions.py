@@ -118,27 +118,23 @@ def test_soft_deleted_tables_are_read_whole_only_by_functions_that_say_so() -> N
         for function in [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)]:
             text = ast.unparse(function)
             named = re.match(r"_?(any|deleted)_", function.name)
-            for model in re.findall(r"any_state\((\w+)", text):
-                if model in records and not named and "deleted_at" not in text:
-                    bad.append(f"{path.name}:{function.lineno} {function.name} reads {model}")
+            read = records & set(re.findall(r"any_state\((\w+)", text))
+            if read and not named and "deleted_at" not in text:
+                bad.append(f"{path.name}:{function.lineno} {function.name} reads {read}")
     assert bad == []
 
 
 def test_set_based_updates_of_records_raise_their_version() -> None:
     """`update(Record)` stands only in record.py's change_rows and where models say why a version must not move."""
     records = {m.class_.__name__ for m in Base.registry.mappers if "deleted_at" in m.columns}
-    bad = []
-    for path in SELECTING:
-        if path.name == "record.py" or path.parent.name == "models":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.Call)
-                and ast.unparse(node.func) == "update"
-                and ast.unparse(node.args[0]) in records
-            ):
-                bad.append(f"{path.name}:{node.lineno}")
-    assert bad == []
+    bare = [
+        f"{path.name}:{node.lineno}"
+        for path in SELECTING
+        if path.parent.name != "models"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "update" and ast.unparse(node.args[0]) in records
+    ]
+    assert bare == []
 
 
 def test_every_model_has_a_migration(house: Flask, tmp_path: Path) -> None:
@@ -172,9 +168,8 @@ def test_jobs_are_inserted_by_events_and_changed_by_jobs_alone() -> None:
             bad.append(f"{path.name} inserts")
         if path.name != "jobs.py" and re.search(r"(update|change_rows)\(Job\b", source):
             bad.append(f"{path.name} changes")
-    for path in (ROOT / "tasks").glob("*.py"):
-        if re.search(r"models\.jobs import .*\bJob\b", path.read_text()):
-            bad.append(f"tasks/{path.name} reaches past services.jobs")
+    beyond = r"models\.jobs import .*\bJob\b"
+    bad += [f"tasks/{p.name} reaches past" for p in (ROOT / "tasks").glob("*.py") if re.search(beyond, p.read_text())]
     assert bad == []
 
 

@@ -1,6 +1,5 @@
 """Files: list, upload, look at, download, rename, move, trash."""
 
-from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -14,6 +13,7 @@ from webapp.http.downloads import send_content
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.rows import crumbs_to, file_card, folder_page, form_of, merge_page, mover
+from webapp.http.undo import flash_undo
 from webapp.http.uploads import received, refusals_heard
 from webapp.services import downloads, files, listings, trash
 from webapp.services.cursors import Page
@@ -142,6 +142,7 @@ def rename_file_form(file_id: UUID) -> str:
 def rename_file(file_id: UUID) -> str | AnyResponse:
     """Rename; a stale form meets the merge page, a taken name the form again."""
     actor = current_actor()
+    before = files.show_file(actor, file_id)
     try:
         wish = FileChange(name=read_form(FileRename).name)
         file = files.change_file(actor, file_id, wish, expected_version())
@@ -152,7 +153,8 @@ def rename_file(file_id: UUID) -> str | AnyResponse:
         )
     except (Invalid, Conflict) as error:
         return _rename_form(files.show_file(actor, file_id), error)
-    flash(_("Renamed to “%(name)s”.", name=file.name), "success")
+    undo = url_for(".rename_file", file_id=file_id)
+    flash_undo(_("Renamed to “%(name)s”.", name=file.name), undo, name=before.name, version=file.version)
     return redirect(_place_of(file))
 
 
@@ -178,6 +180,7 @@ def move_file_form(file_id: UUID) -> str:
 def move_file(file_id: UUID) -> str | AnyResponse:
     """Move; a taken name or a stale form comes back with its reason."""
     actor = current_actor()
+    before = files.show_file(actor, file_id)
     wish = FileChange(folder_id=read_form(FileMove).folder_id)
     try:
         file = files.change_file(actor, file_id, wish, expected_version())
@@ -185,7 +188,8 @@ def move_file(file_id: UUID) -> str | AnyResponse:
         return _move_form(
             files.show_file(actor, file_id), MoveQuery.model_validate({"in": wish.folder_id or "top"}), error
         )
-    flash(_("“%(name)s” moved.", name=file.name), "success")
+    undo = url_for(".move_file", file_id=file_id)
+    flash_undo(_("“%(name)s” moved.", name=file.name), undo, folder_id=before.folder_id, version=file.version)
     return redirect(_place_of(file))
 
 
@@ -209,8 +213,7 @@ def trash_file_page(file_id: UUID) -> AnyResponse:
     place = _place_of(files.show_file(actor, file_id))
     file = trash.trash_file(actor, file_id, expected_version())
     undo = url_for("trash_pages.restore_file", file_id=file_id)
-    message: Any = {"text": _("“%(name)s” moved to trash.", name=file.name), "action": undo}
-    flash(message, "undo")
+    flash_undo(_("“%(name)s” moved to trash.", name=file.name), undo)
     return redirect(place)
 
 

@@ -12,6 +12,7 @@ from webapp.http.conditional import expected_version
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.rows import crumbs_to, folder_page, form_of, merge_page, mover
+from webapp.http.undo import flash_undo
 from webapp.services import folders
 from webapp.services.cursors import Page
 from webapp.services.folders import (
@@ -111,6 +112,7 @@ def rename_folder_form(folder_id: UUID) -> str:
 def rename_folder(folder_id: UUID) -> str | Response:
     """Rename; a stale form meets the merge page, a taken name the form again."""
     actor = current_actor()
+    before = folders.show_folder(actor, folder_id)
     try:
         wish = FolderChange(name=read_form(FolderRename).name)
         folder = folders.change_folder(actor, folder_id, wish, expected_version())
@@ -121,7 +123,8 @@ def rename_folder(folder_id: UUID) -> str | Response:
         )
     except (Invalid, Conflict) as error:
         return _rename_form(folders.show_folder(actor, folder_id), error)
-    flash(_("Renamed to “%(name)s”.", name=folder.name), "success")
+    undo = url_for(".rename_folder", folder_id=folder_id)
+    flash_undo(_("Renamed to “%(name)s”.", name=folder.name), undo, name=before.name, version=folder.version)
     return redirect(_url(folder.parent_id))
 
 
@@ -147,6 +150,7 @@ def move_folder_form(folder_id: UUID) -> str:
 def move_folder(folder_id: UUID) -> str | Response:
     """Move with all that is inside; a cycle, a taken name or a stale form comes back with its reason."""
     actor = current_actor()
+    before = folders.show_folder(actor, folder_id)
     wish = FolderChange(parent_id=read_form(FolderMove).parent_id)
     try:
         folder = folders.change_folder(actor, folder_id, wish, expected_version())
@@ -154,7 +158,8 @@ def move_folder(folder_id: UUID) -> str | Response:
         return _move_form(
             folders.show_folder(actor, folder_id), MoveQuery.model_validate({"in": wish.parent_id or "top"}), error
         )
-    flash(_("“%(name)s” moved.", name=folder.name), "success")
+    undo = url_for(".move_folder", folder_id=folder_id)
+    flash_undo(_("“%(name)s” moved.", name=folder.name), undo, parent_id=before.parent_id, version=folder.version)
     return redirect(_url(folder.parent_id))
 
 
