@@ -12,10 +12,11 @@ from webapp.http.conditional import expected_version
 from webapp.http.downloads import send_content
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
+from webapp.http.jobrows import job_steps
 from webapp.http.rows import crumbs_to, file_card, folder_page, form_of, merge_page, mover
 from webapp.http.undo import flash_undo
 from webapp.http.uploads import received, refusals_heard
-from webapp.services import downloads, files, listings, trash
+from webapp.services import downloads, files, listings, trash, worklists
 from webapp.services.cursors import Page
 from webapp.services.files import FileChange, FileMove, FileRename, FileView, UploadQuery
 from webapp.services.folders import MoveQuery
@@ -127,7 +128,9 @@ def upload_files() -> AnyResponse:
 @guard("files.read")
 def show_file_page(file_id: UUID) -> str:
     """Preview, details and what the server did with the file."""
-    return render_template("files/show.html", **file_card(current_actor(), files.show_file(current_actor(), file_id)))
+    actor = current_actor()
+    card = file_card(actor, files.show_file(actor, file_id))
+    return render_template("files/show.html", **card, steps=job_steps(worklists.jobs_of_file(actor, file_id)))
 
 
 @pages.get("/files/<uuid:file_id>/name")

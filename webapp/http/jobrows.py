@@ -41,6 +41,17 @@ def job_rows(page: Page[JobView], state: str | None) -> dict[str, Any]:
     }
 
 
+def job_steps(page: Page[JobView]) -> list[dict[str, Any]]:
+    """What was done to a file's present content: the newest job of each kind, in the order they were queued."""
+    newest = {job.name: job for job in reversed(page.items)}
+    rows = [(_row(job), job) for job in newest.values()]
+    return [
+        {"label": row["name"], "state": job.state, "state_text": row["state_text"], "tone": row["tone"],
+         "detail": row["error"] or row["ran_text"], "url": row["url"]}
+        for row, job in rows
+    ]  # fmt: skip
+
+
 def job_card(job: JobView) -> dict[str, Any]:
     """Variables of one job's page."""
     moments = [(_("Queued"), job.created_at), (_("Next try"), job.run_at if job.state == "queued" else None),
