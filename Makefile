@@ -20,8 +20,8 @@ JOBS ?= 2
 TESTS ?=
 ARGS ?=
 PYTEST := $(PY) -m pytest $(TESTS) $(ARGS)
-WORDS := $(shell find templates static/js translations \( -name '*.html' -o -name '*.js' -o -name '*.po' \) 2>/dev/null)
-SOURCES := webapp tasks wsgi.py assets.py
+WORDS := $(shell find templates static/css static/js translations \( -name '*.html' -o -name '*.css' -o -name '*.js' -o -name '*.po' \) 2>/dev/null)
+SOURCES := webapp tasks samples wsgi.py assets.py
 
 .PHONY: help
 help: ## List these targets
@@ -34,7 +34,7 @@ run: .venv/.runs static/vendor/.built ## Start the vault at http://127.0.0.1:800
 	@exec $(PY) -m tasks.serve
 
 .PHONY: seed
-seed: .venv/.runs ## Make a demo workspace of several users (FROM=dir takes the files from there)
+seed: .venv/.tests ## Make a demo workspace of several users (FROM=dir takes the files from there)
 	@$(FLASK) seed $(if $(FROM),--from "$(FROM)")
 
 .PHONY: reset
@@ -98,7 +98,7 @@ lint: format-check ## Check style, import directions, templates, dependencies an
 
 .PHONY: types
 types: .venv/.tests ## Check types strictly
-	@$(BIN)/mypy webapp tasks wsgi.py
+	@$(BIN)/mypy webapp tasks samples wsgi.py assets.py
 
 .PHONY: format
 format: .venv/.tests ## Format the Python code and mend what can be mended

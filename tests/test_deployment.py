@@ -25,7 +25,8 @@ from webapp.config import SECRETS, Settings, load_settings
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("web", "worker", "relay", "migrate")
+ONCE = ("migrate", "setup")
+OURS = ("web", "worker", "relay", *ONCE)
 DATABASE_PARTS = {f"DATABASE_{part}" for part in ("HOST", "PORT", "USER", "PASSWORD", "NAME", "SSLMODE")}
 VARIABLES = {name.upper() for name in Settings.model_fields} | DATABASE_PARTS
 ELSEWHERE = {"PROMETHEUS_MULTIPROC_DIR"}  # read by prometheus-client itself
@@ -119,7 +120,7 @@ def test_secrets_are_made_once_and_closed_to_others(made: Path) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_watched_and_comes_back(service: str) -> None:
     definition = SERVICES[service]
-    if service == "migrate":
+    if service in ONCE:
         assert definition["restart"] == "no"
         return
     assert definition["restart"] == "unless-stopped"
@@ -153,7 +154,8 @@ def test_everything_starts_after_what_it_needs() -> None:
             if how["condition"] == "service_healthy":
                 assert "test" in SERVICES[needed]["healthcheck"], f"{name} waits for {needed}"
     assert SERVICES["web"]["deploy"]["replicas"] == 2
-    assert SERVICES["web"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    for first, then in (("migrate", "setup"), ("setup", "web"), ("setup", "worker"), ("setup", "relay")):
+        assert SERVICES[then]["depends_on"][first]["condition"] == "service_completed_successfully"
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name not in OURS])
@@ -225,7 +227,7 @@ def test_what_enters_the_image_is_enough_to_start(tmp_path: Path) -> None:
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy2(source, tmp_path / name)
     flask = str(Path(sys.executable).parent / "flask")
     environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path / "var"), "APP_ENV": "test"}
-    for words in (["config", "check"], ["db", "upgrade"]):
+    for words in (["config", "check"], ["db", "upgrade"], ["setup"]):
         done = subprocess.run(
             [flask, "--app", "wsgi", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
         )

@@ -91,9 +91,9 @@ def web(home: Path) -> Iterator[int]:
     told = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", SERVICES["web"]["environment"][name]) for name in names}
     environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "VAR_DIR": str(home), "LOG_LEVEL": "error", **told}
     environment |= {"ADMIN_EMAIL": ADMIN["email"], "ADMIN_PASSWORD": ADMIN["password"]}
-    programs = Path(sys.executable).parent
-    migrate, command = ([str(programs / words[0]), *words[1:]] for words in (_command("migrate"), _command("web")))
-    subprocess.run(migrate, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
+    for service in ("migrate", "setup"):
+        subprocess.run(_command(service), cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
+    command = _command("web")
     command[command.index("0.0.0.0")], command[command.index("8000")] = "127.0.0.1", str(port)
     with running(command, cwd=ROOT, env=environment):
         wait_until(lambda: _live(port), about="web")
@@ -101,7 +101,8 @@ def web(home: Path) -> Iterator[int]:
 
 
 def _command(service: str) -> list[str]:
-    return list(SERVICES[service]["command"])
+    program, *words = SERVICES[service]["command"]
+    return [str(Path(sys.executable).parent / program), *words]
 
 
 def _live(port: int) -> bool:
