@@ -1,12 +1,24 @@
 """The `flask` commands: thin, one service call each. Every command defined here is found by `register`."""
 
+import os
+import secrets
+import sys
+from pathlib import Path
+
 import click
 from flask import Flask
 from flask.cli import AppGroup
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import make_url
 
 from webapp.config import Settings, current_settings
+from webapp.errors import HoldfastError
+from webapp.policies import MEMBER
+from webapp.services import seeds, setup, users
+from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
+accounts = AppGroup("users", help="Make accounts.")
 
 
 @config.command("check")
@@ -16,12 +28,96 @@ def check_config() -> None:
         click.echo(line)
 
 
+@accounts.command("create")
+@click.option("--email", required=True)
+@click.option("--name", required=True)
+@click.option("--role", type=click.Choice(users.ROLES), default=MEMBER, show_default=True)
+def create_user(email: str, name: str, role: str) -> None:
+    """Make an account. The password is asked for, or read from the first line of standard input."""
+    asked = sys.stdin.isatty()
+    password = click.prompt("Password", hide_input=True, confirmation_prompt=True) if asked else sys.stdin.readline()
+    try:
+        wish = NewUser(email=email, name=name, password=SecretStr(password.rstrip("\r\n")))
+        actor = users.create_user(None, wish, role)
+    except ValidationError as error:
+        faults = [f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()]
+        raise click.ClickException("; ".join(faults)) from None
+    except HoldfastError as error:
+        raise click.ClickException(error.detail) from None
+    click.echo(f"Made {actor.email} ({role}), id {actor.uuid}.")
+
+
+@click.command("setup")
+def set_up_vault() -> None:
+    """Make the first administrator from ADMIN_EMAIL and ADMIN_PASSWORD, or print the one-time link that does."""
+    if setup.create_first_admin():
+        click.echo(f"Made the first administrator, {current_settings().admin_email}.")
+    elif link := setup.setup_link():
+        click.echo(f"Make the first administrator here: {link}")
+    else:
+        click.echo("There are accounts already.")
+
+
+@click.command("seed")
+@click.option("--from", "source", type=click.Path(file_okay=False, path_type=Path), help="Take files from this folder.")
+def seed_workspace(source: Path | None) -> None:
+    """Make a demo workspace of several users: some 350 files. A second run adds what is missing."""
+    try:
+        from samples import found, missing_writers, workspace
+    except ImportError:
+        raise click.ClickException("The demo files are in the source tree only, not in an image.") from None
+    if missing := missing_writers():
+        raise click.ClickException(f"The demo files need {', '.join(missing)}; `make seed` installs them.")
+    given = os.environ.get("SEED_PASSWORD")
+    password = given or secrets.token_urlsafe(12)
+    try:
+        files = workspace.workspace(source)
+        people = [(person, *seeds.seed_person(person, password)) for person in workspace.PEOPLE]
+        total = seeds.Planted()
+        with click.progressbar(length=len(files), label="Planting", item_show_func=lambda name: name) as bar:
+            for person, actor, _ in people:
+                own = [file for file in files if file.owner == person.key]
+                total += seeds.plant_files(actor, own, lambda file: bar.update(1, file.name))
+    except (HoldfastError, found.PrivateFolder, NotADirectoryError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(total.summary)
+    for person, actor, fresh in people:
+        known = "" if fresh else " (was here before, password unchanged)"
+        click.echo(f"  {actor.email:24} {person.name}, {person.role}{known}")
+    if any(fresh for *_, fresh in people):
+        click.echo(f"Password of the new accounts: {'as given in SEED_PASSWORD' if given else password}")
+
+
+@click.command("reset")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset_vault(yes: bool) -> None:
+    """Delete all data of the configured database and store, then migrate. Refuses in production."""
+    from flask_migrate import downgrade, upgrade
+
+    settings = current_settings()
+    database = make_url(settings.database_url.get_secret_value()).database or ""
+    try:
+        seeds.refuse_in_production()
+    except HoldfastError as error:
+        raise click.ClickException(error.detail) from None
+    name = Path(database).name
+    if not yes:
+        click.echo(f"This deletes every row of the database {database} and every file in {settings.storage_path}.")
+        if click.prompt(f"Type {name} to go on", default="", show_default=False) != name:
+            raise click.ClickException("That was another name. Nothing was deleted.")
+    downgrade(revision="base")
+    upgrade()
+    click.echo(f"{name} is empty; {seeds.forget_bytes()} stored files are gone. Restart the vault where it runs.")
+
+
 def describe(settings: Settings) -> list[str]:
     """One line a setting. What is secret shows only whether it is set."""
     lines = []
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if "SecretStr" in repr(type(value)) or (isinstance(value, tuple) and any("Secret" in type(v).__name__ for v in value)):
+        if "SecretStr" in repr(type(value)) or (
+            isinstance(value, tuple) and any("Secret" in type(v).__name__ for v in value)
+        ):
             value = f"set ({len(value)} keys)" if isinstance(value, tuple) else "set"
         lines.append(f"{name.upper()}: {'not set' if value in (None, '', ()) else value}")
     return lines
@@ -29,6 +125,8 @@ def describe(settings: Settings) -> list[str]:
 
 def register(app: Flask) -> None:
     """Give the application every command of this module."""
-    for command in list(globals().values()):
-        if isinstance(command, click.Command) and command.name != "check":
+    commands = [command for command in globals().values() if isinstance(command, click.Command)]
+    grouped = [id(inner) for group in commands if isinstance(group, click.Group) for inner in group.commands.values()]
+    for command in commands:
+        if id(command) not in grouped:
             app.cli.add_command(command)
