@@ -1,7 +1,7 @@
 """What is done to a file's content after an upload."""
 
 from tasks.actors import job
-from webapp.services import inspections
+from webapp.services import inspections, previews
 from webapp.services.jobs import StartedJob
 
 
@@ -17,4 +17,4 @@ def verify_file(started: StartedJob) -> None:
 
 @job("files.thumbnail")
 def make_previews(started: StartedJob) -> None:
-    inspections.make_previews(started)
+    previews.make_previews(started)
