@@ -1,6 +1,6 @@
 """Builds static/vendor from package.json: styles that the pages use, icons they name, fonts and scripts.
 
-Nothing happens when nothing changed. Run it by hand after a template uses a new icon or a new class of Tabler.
+All is compressed, our own styles and scripts too. Nothing happens when nothing changed.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from whitenoise.compress import Compressor
 
 ROOT = Path(__file__).resolve().parent
 MODULES, STATIC, TEMPLATES = ROOT / "node_modules", ROOT / "static", ROOT / "templates"
@@ -29,8 +31,8 @@ CHOSEN_ICONS = frozenset({
     "alert-triangle", "book", "braces", "database", "device-desktop", "device-mobile", "disc", "file", "file-code",
     "file-music", "file-spreadsheet", "file-text", "file-type-csv", "file-type-doc", "file-type-docx", "file-type-html",
     "file-type-pdf", "file-type-ppt", "file-type-svg", "file-type-txt", "file-type-xls", "file-type-xml",
-    "file-type-zip", "file-zip", "folder", "letter-case", "mail", "markdown", "music", "photo", "presentation", "table",
-    "terminal-2", "video",
+    "file-type-zip", "file-vector", "file-zip", "folder", "letter-case", "mail", "markdown", "music", "photo",
+    "presentation", "table", "terminal-2", "video",
 })  # fmt: skip
 QUOTED = re.compile(r"""["'#]([a-z][a-z0-9]*(?:-[a-z0-9]+)*)["']""")
 
@@ -44,10 +46,11 @@ def main() -> None:
     STAMP.unlink(missing_ok=True)
     install()
     for name, source in COPIES.items():
-        shutil.copyfile(MODULES / source, VENDOR / name)
-    (VENDOR / "icons.svg").write_text(sprite(icon_names()))
-    (VENDOR / "tabler.css").write_text(used_styles())
-    run_python("whitenoise.compress", "--quiet", str(VENDOR))
+        keep(VENDOR / name, (MODULES / source).read_bytes())
+    keep(VENDOR / "icons.svg", sprite(icon_names()).encode())
+    keep(VENDOR / "tabler.css", used_styles().encode())
+    keep(VENDOR / "fonts.css", font_faces().encode())
+    compress()
     if (ROOT / "translations").is_dir():
         run_python("babel.messages.frontend", "--quiet", "compile", "--directory", str(ROOT / "translations"))
     STAMP.write_text(state)
@@ -60,7 +63,8 @@ def sources() -> list[Path]:
 
 def digest_of_sources() -> str:
     catalogues = sorted((ROOT / "translations").rglob("*.po"))
-    inputs = [Path(__file__), ROOT / "package.json", ROOT / "package-lock.json", *sources(), *catalogues]
+    styles = sorted((STATIC / "css").glob("*.css"))
+    inputs = [Path(__file__), ROOT / "package.json", ROOT / "package-lock.json", *sources(), *styles, *catalogues]
     digest = hashlib.sha256()
     for path in inputs:
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -93,6 +97,25 @@ def run_python(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=True)
 
 
+def keep(path: Path, content: bytes) -> None:
+    """Writes a file unless it says this already, so that what is slow to compress keeps its time."""
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
+
+
+def compress() -> None:
+    """Puts .gz and .br beside every style, script and drawing, for the server to send as they are."""
+    compressor = Compressor(quiet=True)
+    for path in sorted(STATIC.rglob("*")):
+        if path.suffix in {".css", ".js", ".svg"}:
+            ready = path.with_name(path.name + ".br")
+            # the compressor gives its files the time of their source
+            if not ready.exists() or ready.stat().st_mtime != path.stat().st_mtime:
+                for old in (ready, path.with_name(path.name + ".gz")):
+                    old.unlink(missing_ok=True)
+                compressor.compress(str(path))
+
+
 def icon_names() -> set[str]:
     """Every quoted word of templates and scripts that is an icon's name, and those that Python chooses."""
     outlines = {path.stem for path in (MODULES / "@tabler/icons/icons/outline").glob("*.svg")}
@@ -110,6 +133,23 @@ def sprite(names: set[str]) -> str:
         drawing = "".join(re.findall(r"<(?!svg|/svg|path stroke=\"none\")[^>]*>", source)).replace(" />", "/>")
         symbols.append(f'<symbol id="{name}" viewBox="0 0 24 24">{drawing}</symbol>')
     return f'<svg xmlns="http://www.w3.org/2000/svg">{"".join(symbols)}</svg>\n'
+
+
+def font_faces() -> str:
+    """The rules of the fonts, by the addresses that webapp/http/static.py gives: the name with the content's hash."""
+    rules = (MODULES / "@fontsource-variable/inter/index.css").read_text()
+    faces = []
+    for subset in ("latin-ext", "latin"):
+        path = VENDOR / f"inter-{subset}.woff2"
+        address = f"{path.stem}.{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}.woff2"
+        found = re.search(rf"/\* inter-{subset}-wght-normal \*/.*?unicode-range: ([^;]+);", rules, re.DOTALL)
+        if not found:
+            sys.exit(f"assets.py: no unicode-range of {subset} in @fontsource-variable/inter")
+        faces.append(
+            "@font-face{font-family:Inter;font-weight:100 900;font-display:swap;"
+            f'src:url("{address}") format("woff2");unicode-range:{found[1]}}}'
+        )
+    return "\n".join(faces) + "\n"
 
 
 def used_styles() -> str:

@@ -2,7 +2,7 @@
 const dialog = document.getElementById("dialog");
 const keys = document.getElementById("keys");
 
-/** Opens the part of another page that `selector` names. Resolves to that element, or follows the link when it is absent. */
+/** Opens the part of another page that `selector` names. Resolves to the dialog; follows the link where there is no such part. */
 async function open(url, selector = "[data-dialog-body]") {
   let body;
   try {
@@ -17,10 +17,13 @@ async function open(url, selector = "[data-dialog-body]") {
     return null;
   }
   const part = document.importNode(body, true);
-  dialog.replaceChildren(...part.childNodes);
-  dialog.className = part.className.replace(/\b(panel|form-page)\b/g, "").trim();
-  dialog.setAttribute("aria-label", dialog.querySelector("h1")?.textContent.trim() ?? part.getAttribute("aria-label") ?? "");
+  // addresses on that page are relative to it, not to this one
+  for (const link of part.querySelectorAll("a[href]")) link.href = new URL(link.getAttribute("href"), new URL(url, location.href));
+  part.classList.remove("panel", "form-page");
+  dialog.replaceChildren(part);
+  dialog.setAttribute("aria-label", dialog.querySelector("h1")?.textContent.trim() ?? "");
   if (!dialog.open) dialog.showModal();
+  dialog.dispatchEvent(new CustomEvent("holdfast:filled"));
   const input = dialog.querySelector("input[autofocus]");
   if (input) {
     input.focus();
@@ -57,6 +60,9 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "?" || typing || document.querySelector("dialog[open]")) return;
   keys.showModal();
 });
+
+// What was looked at stops playing, and the next dialog starts empty
+dialog.addEventListener("close", () => dialog.replaceChildren());
 
 window.holdfast.open = open;
 window.holdfast.dialog = dialog;

@@ -60,7 +60,9 @@ function watch() {
     pause = 1500;
     return;
   }
-  timer = setTimeout(() => (document.hidden ? watch() : refresh()), pause);
+  // nothing is exchanged under an open menu or a dragged row
+  const still = () => document.hidden || document.querySelector("#row-panel:not([hidden]), .is-over");
+  timer = setTimeout(() => (still() ? watch() : refresh()), pause);
   pause = Math.min(pause * 1.25, 10_000);
 }
 

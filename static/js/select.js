@@ -197,9 +197,19 @@ function flip(row) {
   show();
 }
 
-function look(row) {
-  if (row.dataset.kind === "folder") location.assign(row.dataset.url);
-  else open(row.dataset.url, ".preview");
+async function look(row) {
+  if (row.dataset.kind === "folder") {
+    location.assign(row.dataset.url);
+    return;
+  }
+  if (!(await open(row.dataset.url, ".preview"))) return;
+  const frame = document.getElementById("look").content.firstElementChild.cloneNode(true);
+  frame.querySelector("h1").textContent = row.dataset.name;
+  frame.querySelector("a").href = row.dataset.url;
+  frame.append(...dialog.childNodes);
+  dialog.replaceChildren(frame);
+  dialog.setAttribute("aria-label", row.dataset.name);
+  frame.querySelector("[data-dismiss]").focus();
 }
 
 // Deeds ----------------------------------------------------------------------------------------------------------------
@@ -263,13 +273,18 @@ async function move(set) {
   await open(`${first.dataset.url}/${first.dataset.kind === "folder" ? "parent" : "folder"}`);
 }
 
+dialog.addEventListener("holdfast:filled", () => {
+  const title = dialog.querySelector("[data-move]") && dialog.querySelector("h1");
+  if (title && moving.length > 1) title.textContent = word("move-many", { n: moving.length });
+});
+dialog.addEventListener("close", () => (moving = []));
 dialog.addEventListener("submit", (event) => {
   const form = event.target.closest("[data-move]");
   if (!form || !moving.length) return;
   event.preventDefault();
-  const field = form.querySelector('[name="folder_id"], [name="parent_id"]');
+  const [things, field] = [moving, form.querySelector('[name="folder_id"], [name="parent_id"]')];
   dialog.close();
-  moveTo(moving, field.value || null);
+  moveTo(things, field.value || null);
 });
 
 function download(set) {
@@ -284,20 +299,21 @@ function download(set) {
 // Dragging rows onto folders and breadcrumbs -----------------------------------------------------------------------------
 
 const KIND = "application/x-holdfast";
+let dragged = [];
 const target = (event) => event.dataTransfer.types.includes(KIND) && event.target.closest?.('tr[data-kind="folder"]:not(.is-selected), [data-drop]');
 
 listing.addEventListener("dragstart", (event) => {
   const row = event.target.closest?.("tr[data-id]");
   if (!row) return;
   const set = box(row).checked ? selected() : [row];
-  moving = set.map(about);
+  dragged = set.map(about);
   event.dataTransfer.setData(KIND, "1");
   event.dataTransfer.effectAllowed = "move";
 });
 document.addEventListener("dragover", (event) => {
   const over = target(event);
   for (const marked of document.querySelectorAll(".is-over")) if (marked !== over) marked.classList.remove("is-over");
-  if (!over || moving.some((thing) => thing.id === over.dataset.id)) return;
+  if (!over || dragged.some((thing) => thing.id === over.dataset.id)) return;
   over.classList.add("is-over");
   event.preventDefault();
 });
@@ -306,5 +322,5 @@ document.addEventListener("drop", (event) => {
   if (!over) return;
   event.preventDefault();
   over.classList.remove("is-over");
-  moveTo(moving, over.dataset.id ?? over.dataset.drop.match(/folders\/([\w-]+)/)?.[1] ?? null);
+  moveTo(dragged, over.dataset.id ?? over.dataset.drop.match(/folders\/([\w-]+)/)?.[1] ?? null);
 });
