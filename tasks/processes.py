@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec nothing may be
 
 
 def die_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
     """Ask the kernel (prctl(2)) to send this signal when the parent ends, however it ends. Linux only."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, how)
+        _libc.prctl(PR_SET_PDEATHSIG, int(how))
 
 
 class SoleOwner:
