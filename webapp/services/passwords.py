@@ -1,6 +1,7 @@
 """Passwords: what is accepted, how it is hashed (argon2id, RFC 9106), how many hashes run at once."""
 
 import os
+import re
 import threading
 import unicodedata
 from base64 import b64encode
@@ -73,16 +74,20 @@ def turn() -> Iterator[Hashing]:
 def refuse_weak(password: SecretStr, about: tuple[str, ...] = (), field: str = "password") -> None:
     """Raise Invalid for a new password under twelve characters or one that is easily guessed, with advice.
 
-    `about` are words of the person, such as name and e-mail, which make a password weaker.
+    `about` are texts of the person, such as name and e-mail, whose words make a password weaker.
     """
     plain = password.get_secret_value()
     if len(plain) < SHORTEST:
         raise Invalid.field(field, "too_short", f"Use at least {SHORTEST} characters.")
-    verdict = zxcvbn(plain[:JUDGED], user_inputs=[word for word in (*about, "holdfast") if word])
+    verdict = zxcvbn(plain[:JUDGED], user_inputs=_words(*about, "holdfast"))
     if verdict["score"] < ENOUGH:
         feedback = verdict["feedback"]
         advice = " ".join(filter(None, (feedback["warning"], *feedback["suggestions"])))
         raise Invalid.field(field, "too_weak", advice or "This password is easy to guess. Add another word or two.")
+
+
+def _words(*texts: str) -> list[str]:
+    return [word for text in texts for word in (text, *re.split(r"\W+", text)) if word]
 
 
 def _stand_in() -> str:

@@ -94,7 +94,7 @@ def create_user(actor: Actor | None, wish: NewUser, role: str = MEMBER) -> Actor
 
 def hash_new_password(wish: NewUser) -> str:
     """The hash of an acceptable password; raises Invalid for a weak one. Call it outside any transaction."""
-    passwords.refuse_weak(wish.password, (wish.name, wish.email, wish.email.partition("@")[0]))
+    passwords.refuse_weak(wish.password, (wish.name, wish.email))
     with passwords.turn() as hashing:
         return hashing.make(wish.password)
 
