@@ -1,20 +1,20 @@
 """What is done to a file's content after an upload."""
 
-from tasks.actors import job
+from tasks.actors import Result, job
 from webapp.services import inspections, previews
 from webapp.services.jobs import StartedJob
 
 
 @job("files.sniff")
-def sniff_file(started: StartedJob) -> None:
-    inspections.sniff_file(started)
+def sniff_file(started: StartedJob) -> Result:
+    return inspections.sniff_file(started)
 
 
 @job("files.verify")
-def verify_file(started: StartedJob) -> None:
-    inspections.verify_file(started)
+def verify_file(started: StartedJob) -> Result:
+    return inspections.verify_file(started)
 
 
 @job("files.thumbnail")
-def make_previews(started: StartedJob) -> None:
-    previews.make_previews(started)
+def make_previews(started: StartedJob) -> Result:
+    return previews.make_previews(started)
