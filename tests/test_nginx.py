@@ -90,6 +90,7 @@ def web(home: Path) -> Iterator[int]:
     names = ("X_ACCEL_REDIRECT", "TRUSTED_PROXIES")
     told = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", SERVICES["web"]["environment"][name]) for name in names}
     environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "VAR_DIR": str(home), "LOG_LEVEL": "error", **told}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     environment |= {"ADMIN_EMAIL": ADMIN["email"], "ADMIN_PASSWORD": ADMIN["password"]}
     for service in ("migrate", "setup"):
         subprocess.run(_command(service), cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
