@@ -58,7 +58,7 @@ def answer(result: Any, status: int = 200) -> Response:
     if isinstance(result, Response):
         return result
     if result is None:
-        return Response(status=204, headers={"Cache-Control": "no-store"})
+        return _empty(204, {"Cache-Control": "no-store"})
     location = None
     if isinstance(result, Created):
         location, result, status = result.url, result.view, 201
@@ -71,8 +71,14 @@ def answer(result: Any, status: int = 200) -> Response:
     if location:
         headers["Location"] = location
     if version is not None and request.method in {"GET", "HEAD"} and matches_known(version):
-        return Response(status=304, headers=headers)
+        return _empty(304, headers)
     return Response(encode(result), status=status, headers=headers, content_type="application/json")
+
+
+def _empty(status: int, headers: dict[str, str]) -> Response:
+    response = Response(status=status, headers=headers)
+    del response.headers["Content-Type"]
+    return response
 
 
 def encode(result: Any) -> bytes:

@@ -34,10 +34,9 @@ STATIC = (("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "de
           ("Cross-Origin-Resource-Policy", "same-origin"), ("Referrer-Policy", "no-referrer"))  # fmt: skip
 CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 CORS_REQUEST = "Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-ID, Idempotency-Key"
-CORS_ANSWER = ", ".join(
-    ("ETag", "Location", "Content-Range", "Content-Disposition", "X-Request-ID", "Retry-After", "RateLimit-Limit",
-     "RateLimit-Remaining", "RateLimit-Reset")
-)  # fmt: skip
+EXPOSED = ("ETag", "Location", "Content-Range", "Content-Disposition", "X-Request-ID", "Retry-After", "RateLimit-Limit",
+           "RateLimit-Remaining", "RateLimit-Reset")  # fmt: skip
+CORS_ANSWER = ", ".join(EXPOSED)
 
 
 def protect(app: Flask, settings: Settings) -> None:

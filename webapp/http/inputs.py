@@ -16,6 +16,7 @@ V = TypeVar("V", bound=Callable[..., Any])
 JSON = {"application/json", "application/merge-patch+json"}
 FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 ENVELOPE = {"csrf_token", "version"}  # fields every form may carry; `conditional` reads the latter
+MOST_FAULTS, MOST_OF_A_NAME = 50, 100
 SEVERAL = (list, tuple, set, frozenset)
 
 
@@ -110,10 +111,11 @@ def _refusal(error: ValidationError) -> Malformed | Invalid:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     if faults[0]["type"] == "json_invalid":
         return Malformed("The body is not valid JSON.", code="json_invalid")
-    return Invalid("Please look at the fields named in errors.", errors=tuple(map(field_error, faults)))
+    return Invalid("Please look at the fields named in errors.", errors=tuple(map(field_error, faults[:MOST_FAULTS])))
 
 
 def field_error(fault: ErrorDetails) -> FieldError:
     """A fault of pydantic without the value that caused it."""
     message = fault["msg"].removeprefix("Value error, ")
-    return FieldError(".".join(str(part) for part in fault["loc"]), fault["type"], message[:1].upper() + message[1:])
+    field = ".".join(str(part) for part in fault["loc"])  # may be a name that the client made up
+    return FieldError(field[:MOST_OF_A_NAME], fault["type"], message[:1].upper() + message[1:])

@@ -1,19 +1,30 @@
 """What every input shares: a base class that takes no unknown field, and text without hidden characters."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters (NUL too), half surrogate pairs, separators of lines
 
 
 class Input(BaseModel):
     """A wish, as it comes from a form, a body or a query: frozen, stripped of outer blanks, without unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """No database column takes NUL, half a surrogate pair or more than 64 bits: refused before anything is asked."""
+        refuse_unstorable(value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,20 @@ class Line:
         """A plain string schema, so that the lengths reach the OpenAPI document, then the check of its characters."""
         text = core_schema.str_schema(min_length=self.least, max_length=self.most, strip_whitespace=True)
         return core_schema.no_info_after_validator_function(without_hidden, text)
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Raise for text with NUL or half surrogate pairs and for integers beyond 64 bits, at any depth."""
+    if isinstance(value, str) and UNSTORABLE.search(value):
+        raise PydanticCustomError("unstorable_character", "NUL and broken characters are not accepted")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise PydanticCustomError("out_of_range", "The number is too large")
+    if isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            refuse_unstorable(part)
+    if isinstance(value, dict):
+        for pair in value.items():
+            refuse_unstorable(pair)
 
 
 def without_hidden(text: str) -> str:
