@@ -66,7 +66,7 @@ class Settings(BaseModel):
 
     storage_url: str
     max_upload_size: int = Field(16 * GIB, ge=1)
-    default_quota: int = Field(50 * GIB, ge=0, description="bytes a new account may hold")
+    default_quota: int = Field(50 * 10**9, ge=0, description="bytes a new account may hold")
     x_accel_redirect: str = Field("", pattern=r"^(/.*/)?$")
 
     web_threads: int = Field(8, ge=1, le=64, description="blocking threads of one web process")
