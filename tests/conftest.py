@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import delete
 
+from tests.vault import Vault, empty_store
 from webapp.app import create_app
 from webapp.config import Settings, load_settings, use_settings
 from webapp.db import Base, db
@@ -181,6 +182,19 @@ def csrf_of(page: str) -> str:
     found = re.search(r'name="csrf[-_]token" (?:content|value)="([^"]+)"', page)
     assert found, page[:2000]
     return found[1]
+
+
+@pytest.fixture
+def vault(app: Flask, member: Actor, bearer: Callable[[Actor], dict[str, str]]) -> Vault:
+    """The API as a program of the member sees it, on an empty store."""
+    empty_store()
+    return Vault(app, bearer(member), member)
+
+
+@pytest.fixture
+def other_vault(app: Flask, stranger: Actor, bearer: Callable[[Actor], dict[str, str]]) -> Vault:
+    """The same as a program of the stranger sees it."""
+    return Vault(app, bearer(stranger), stranger)
 
 
 @pytest.fixture
