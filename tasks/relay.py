@@ -13,6 +13,7 @@ from datetime import timedelta
 import structlog
 from flask import Flask
 
+from tasks.application import make_app
 from tasks.listener import Listener
 from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
 from webapp.config import current_settings
@@ -99,13 +100,11 @@ class Relay:
 
 def main() -> int:
     """The process: stops on SIGTERM and SIGINT after the present batch."""
-    from webapp.app import create_app
-
     settings = current_settings()
     if settings.rabbitmq_url is None:
         print("RABBITMQ_URL is not set: the web process runs its jobs itself and needs no relay.", file=sys.stderr)  # noqa: T201
         return 2
-    relay = Relay(create_app(settings), RabbitPublisher(settings))
+    relay = Relay(make_app(settings), RabbitPublisher(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
     log.info("relay_started")

@@ -3,6 +3,7 @@
 Without RABBITMQ_URL it is the one server process; with it, it starts web, relay and worker and stops them together.
 """
 
+import logging
 import os
 import socket
 import sys
@@ -66,19 +67,23 @@ def empty_metrics(settings: Settings) -> None:
 
 def prepare(settings: Settings) -> str | None:
     """Migrate, make the first administrator where asked for; the set-up link where nobody has an account."""
-    from flask_migrate import upgrade
+    from alembic import command
+    from alembic.config import Config
     from sqlalchemy.exc import OperationalError
 
-    from webapp.app import create_app
+    from tasks.application import make_app
     from webapp.db import db
     from webapp.errors import Unavailable
     from webapp.infra.ids import release_node
     from webapp.services.setup import create_first_admin, setup_link
 
-    app = create_app(settings)
+    app = make_app(settings)
+    migrations = Config(str(ROOT / "migrations/alembic.ini"))
+    migrations.set_main_option("script_location", str(ROOT / "migrations"))
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with app.app_context():
-            upgrade(directory=str(ROOT / "migrations"))
+            command.upgrade(migrations, "head")
             create_first_admin()
             link = setup_link()
             release_node()

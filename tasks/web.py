@@ -31,6 +31,8 @@ def serve_web(settings: Settings) -> None:
 
     Raises SystemExit when a worker keeps dying.
     """
+    import webapp.app  # noqa: F401  (once, before the workers are forked)
+
     embedded = settings.rabbitmq_url is None
     server = Granian(
         "wsgi:app", address=settings.host, port=settings.port, interface=Interfaces.WSGI, websockets=False,

@@ -1,12 +1,14 @@
 """What a worker process of `dramatiq tasks` sets up before its threads start."""
 
+import logging
+
 import dramatiq
 from dramatiq.middleware import Middleware
 
 from tasks.actors import declare_actors
+from tasks.application import make_app
 from tasks.broker import make_broker
 from tasks.processes import die_with_parent
-from webapp.app import create_app
 from webapp.config import current_settings
 from webapp.infra.ids import release_node
 
@@ -15,7 +17,7 @@ class WorkerProcess(Middleware):
     """A worker never outlives its master, and gives its id node back when it ends."""
 
     def __init__(self) -> None:
-        self.app = create_app()
+        self.app = make_app()
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         die_with_parent()
@@ -27,6 +29,7 @@ class WorkerProcess(Middleware):
 
 def start_worker() -> None:
     """Make the broker of RABBITMQ_URL dramatiq's own, with every actor declared."""
+    logging.getLogger().handlers.clear()  # dramatiq's own: ours write its records, too
     process = WorkerProcess()
     broker = make_broker(current_settings())
     broker.add_middleware(process)

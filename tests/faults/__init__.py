@@ -1,0 +1,1 @@
+"""Parts that the fault tests start as processes of their own."""
