@@ -1,5 +1,7 @@
 """Signing in and out, for people and for programs."""
 
+import subprocess
+import sys
 import threading
 import time
 import unicodedata
@@ -29,6 +31,8 @@ from webapp.services.sessions import Origin
 
 from .conftest import PASSWORD, csrf_of, make_settings
 
+Bearer = Callable[[Actor], dict[str, str]]  # headers of a program of that actor
+Browser = Callable[[Actor], FlaskClient]  # a browser in which that actor is signed in
 LOGIN = "/api/v1/auth/login"
 ME = "/api/v1/users/me"
 
@@ -56,7 +60,7 @@ def hasher(monkeypatch: pytest.MonkeyPatch) -> CountingHasher:
     return counting
 
 
-def post_sign_in(client: FlaskClient, email: str, password: str = PASSWORD, **fields: str):  # noqa: ANN201
+def post_sign_in(client: FlaskClient, email: str, password: str = PASSWORD, **fields: str):
     token = csrf_of(client.get("/sign-in").text)
     return client.post("/sign-in", data={"email": email, "password": password, "csrf_token": token, **fields})
 
@@ -78,7 +82,7 @@ def test_a_person_signs_in_and_goes_where_she_wanted(client: FlaskClient, member
     assert [entry.actor_id for entry in events("session.started")] == [member.id]
 
 
-def test_who_is_signed_in_does_not_see_the_sign_in_page(signed_in: Callable[[Actor], FlaskClient], member: Actor) -> None:
+def test_who_is_signed_in_does_not_see_the_sign_in_page(signed_in: Browser, member: Actor) -> None:
     browser = signed_in(member)
     assert browser.get("/sign-in").location == "/files"
     assert browser.get("/").location == "/files"
@@ -86,8 +90,8 @@ def test_who_is_signed_in_does_not_see_the_sign_in_page(signed_in: Callable[[Act
 
 @pytest.mark.parametrize(
     "target",
-    ["//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)", "evil.example",
-     "/a\r\nSet-Cookie:x=1", "/\t/evil.example", "///evil.example", "http:evil.example", ""],
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)",
+     "evil.example", "/a\r\nSet-Cookie:x=1", "/\t/evil.example", "///evil.example", "http:evil.example", ""],
 )  # fmt: skip
 def test_next_never_leads_off_the_site(client: FlaskClient, member: Actor, target: str) -> None:
     answer = post_sign_in(client, member.email, next=target)
@@ -153,7 +157,7 @@ def test_the_cookie_ends_with_the_browser_unless_she_asks_to_stay(client: FlaskC
     assert "Path=/" in brief
     assert "Expires" not in brief
     assert "Secure" not in brief
-    lasting = post_sign_in(FlaskClient(client.application, use_cookies=True), member.email, keep="1").headers["Set-Cookie"]
+    lasting = post_sign_in(client.application.test_client(), member.email, keep="1").headers["Set-Cookie"]
     assert "Expires" in lasting
 
 
@@ -179,7 +183,9 @@ def test_on_https_the_cookie_has_the_host_prefix_and_is_secure(tmp_path: Path, a
     assert "Domain" not in cookie
 
 
-def test_signing_in_changes_secret_and_csrf_token_and_ends_the_session_before(client: FlaskClient, member: Actor) -> None:
+def test_signing_in_changes_secret_and_csrf_token_and_ends_the_session_before(
+    client: FlaskClient, member: Actor
+) -> None:
     before = csrf_of(client.get("/sign-in").text)
     post_sign_in(client, member.email)
     first, first_csrf = cookie_of(client), csrf_of(client.get("/account").text)
@@ -202,7 +208,7 @@ def test_a_session_that_an_attacker_planted_is_not_adopted(app: Flask, member: A
     assert attacker.get(ME).status_code == 401
 
 
-def test_a_copied_cookie_is_dead_at_once_after_signing_out(signed_in: Callable[[Actor], FlaskClient], member: Actor) -> None:
+def test_a_copied_cookie_is_dead_at_once_after_signing_out(signed_in: Browser, member: Actor) -> None:
     browser = signed_in(member)
     copy = browser.application.test_client()
     copy.set_cookie("session", cookie_of(browser))
@@ -214,7 +220,7 @@ def test_a_copied_cookie_is_dead_at_once_after_signing_out(signed_in: Callable[[
     assert len(events("session.ended")) == 1
 
 
-def test_signing_out_needs_the_csrf_token(signed_in: Callable[[Actor], FlaskClient], member: Actor) -> None:
+def test_signing_out_needs_the_csrf_token(signed_in: Browser, member: Actor) -> None:
     browser = signed_in(member)
     assert browser.post("/sign-out").status_code in {400, 403}
     assert browser.get(ME).status_code == 200
@@ -222,7 +228,7 @@ def test_signing_out_needs_the_csrf_token(signed_in: Callable[[Actor], FlaskClie
 
 @pytest.mark.parametrize("change", ["ended", "suspended", "deleted"])
 def test_what_another_process_ends_is_dead_here_within_a_second(
-    client: FlaskClient, member: Actor, bearer: Callable[[Actor], dict[str, str]], signed_in: Callable[[Actor], FlaskClient],
+    client: FlaskClient, member: Actor, bearer: Bearer, signed_in: Browser,
     change: str,
 ) -> None:  # fmt: skip
     headers, browser = bearer(member), signed_in(member)
@@ -286,8 +292,8 @@ def test_a_password_nobody_can_have_is_refused_before_any_hashing(
 
 @pytest.mark.parametrize(
     "body",
-    [{"email": "a\0b@harbour.example", "password": PASSWORD}, {"email": "x" * 300, "password": PASSWORD}, {"email": "a@b.example"},
-     {"email": ["a"], "password": PASSWORD}, {"email": None, "password": None}, [], "text", 7,
+    [{"email": "a\0b@harbour.example", "password": PASSWORD}, {"email": "x" * 300, "password": PASSWORD},
+     {"email": "a@b.example"}, {"email": ["a"], "password": PASSWORD}, {"email": None, "password": None}, [], "text", 7,
      {"email": "a@b.example", "password": PASSWORD, "admin": True}],
 )  # fmt: skip
 def test_sign_in_input_that_makes_no_sense_is_a_422(client: FlaskClient, body: object) -> None:
@@ -321,10 +327,8 @@ def test_the_hash_is_renewed_at_sign_in_when_its_cost_was_raised(
 
 
 def test_production_hashes_with_the_profile_of_rfc_9106() -> None:
-    import subprocess
-    import sys
-
-    code = "from webapp.services.passwords import hasher as h; print(h.type.name, h.time_cost, h.memory_cost, h.parallelism)"
+    code = "from webapp.services.passwords import hasher as h; print(h.type.name, h.time_cost, h.memory_cost, end=' ');"
+    code += "print(h.parallelism)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["ID", "3", "65536", "4"]
 
@@ -343,7 +347,9 @@ def test_who_waits_too_long_for_the_hash_is_asked_to_come_back(client: FlaskClie
 
 
 def test_no_secret_of_a_sign_in_is_stored_in_the_clear(client: FlaskClient, member: Actor) -> None:
-    secret = auth.sign_in(auth.SignIn(email=member.email, password=SecretStr(PASSWORD)), Origin("192.0.2.7", "Firefox/1"))
+    secret = auth.sign_in(
+        auth.SignIn(email=member.email, password=SecretStr(PASSWORD)), Origin("192.0.2.7", "Firefox/1")
+    )
     granted = client.post(LOGIN, json={"email": member.email, "password": PASSWORD}).json
     with db.engine.connect() as connection:
         rows = [

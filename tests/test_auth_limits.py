@@ -24,6 +24,7 @@ from webapp.services.sessions import Origin
 
 from .conftest import PASSWORD, csrf_of, make_settings
 
+Bearer = Callable[[Actor], dict[str, str]]  # headers of a program of that actor
 LOGIN = "/api/v1/auth/login"
 HERE = Origin("192.0.2.1")
 
@@ -173,9 +174,7 @@ def test_parallel_guesses_overshoot_by_no_more_than_the_hashes_at_once(app: Flas
     assert len(list(db.session.scalars(any_state(SignInAttempt)))) == 2 * failures
 
 
-def test_attempts_are_kept_no_longer_than_they_count_and_name_nobody(
-    member: Actor, counting: Clock
-) -> None:
+def test_attempts_are_kept_no_longer_than_they_count_and_name_nobody(member: Actor, counting: Clock) -> None:
     fail(member.email, 3)
     counting.shift(attempts.WINDOW + timedelta(seconds=1))
     fail("nobody@harbour.example")
@@ -185,7 +184,7 @@ def test_attempts_are_kept_no_longer_than_they_count_and_name_nobody(
 
 
 def test_who_is_signed_in_already_feels_nothing_of_guesses_at_her_password(
-    client: FlaskClient, member: Actor, bearer: Callable[[Actor], dict[str, str]]
+    client: FlaskClient, member: Actor, bearer: Bearer
 ) -> None:
     headers = bearer(member)
     fail(member.email, 10)

@@ -1,0 +1,192 @@
+"""Where one is signed in: the list, ending a session, and noting when it was last used."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from webapp.config import current_settings
+from webapp.db import db, tally, transaction
+from webapp.infra.clock import now
+from webapp.models.record import live
+from webapp.models.sessions import Session
+from webapp.policies import Actor, permissions_of
+from webapp.services import auth, presence, sessions
+from webapp.services.sessions import Origin
+
+from .conftest import PASSWORD, csrf_of
+
+Bearer = Callable[[Actor], dict[str, str]]  # headers of a program of that actor
+Browser = Callable[[Actor], FlaskClient]  # a browser in which that actor is signed in
+ME, SESSIONS = "/api/v1/users/me", "/api/v1/sessions"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def sign_in(actor: Actor, origin: Origin = Origin("192.0.2.1", FIREFOX)) -> str:  # noqa: B008
+    return auth.sign_in(auth.SignIn(email=actor.email, password=SecretStr(PASSWORD)), origin)
+
+
+def age(by: timedelta) -> None:
+    """Make every session look as if it was last used that long ago."""
+    with transaction():
+        db.session.execute(update(Session).values(seen_at=now() - by))
+    sessions.forget_identities()
+    presence._noted.clear()
+
+
+def seen() -> list[Session]:
+    for writer in presence._writers:
+        writer.submit(lambda: None).result()  # the one thread has written what came before
+    db.session.rollback()
+    return list(db.session.scalars(live(Session)))
+
+
+def test_the_list_shows_every_sign_in_and_which_one_asks(
+    client: FlaskClient, member: Actor, stranger: Actor, bearer: Bearer
+) -> None:
+    sign_in(member)
+    sign_in(stranger)
+    answer = client.get(SESSIONS, headers=bearer(member))
+    items = answer.json["items"]
+    assert [(item["kind"], item["current"]) for item in items] == [("program", True), ("browser", False)]
+    assert (items[1]["address"], items[1]["agent"]) == ("192.0.2.1", FIREFOX)
+    assert not {"secret", "secret_hash", "user_id"} & set(items[0])
+
+
+def test_the_list_is_paged_by_key(client: FlaskClient, member: Actor, bearer: Bearer) -> None:
+    for _ in range(6):
+        sign_in(member)
+    headers, found, cursor = bearer(member), [], ""
+    for _ in range(4):
+        page = client.get(f"{SESSIONS}?limit=2{cursor}", headers=headers).json
+        found += [item["id"] for item in page["items"]]
+        cursor = f"&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert len(found) == len(set(found)) == 7
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=rubbish", "cursor=W10", "sort=agent"])
+def test_a_list_query_that_makes_no_sense_is_a_422(
+    client: FlaskClient, member: Actor, bearer: Bearer, query: str
+) -> None:
+    assert client.get(f"{SESSIONS}?{query}", headers=bearer(member)).status_code == 422
+
+
+def test_ending_a_session_signs_that_browser_out_at_once(
+    client: FlaskClient,
+    member: Actor,
+    bearer: Bearer,
+    signed_in: Browser,
+) -> None:
+    browser, headers = signed_in(member), bearer(member)
+    assert browser.get(ME).status_code == 200
+    other = next(item for item in client.get(SESSIONS, headers=headers).json["items"] if not item["current"])
+    assert client.delete(f"{SESSIONS}/{other['id']}", headers=headers).status_code == 204
+    assert browser.get(ME).status_code == 401
+    assert client.get(ME, headers=headers).status_code == 200
+    assert client.delete(f"{SESSIONS}/{other['id']}", headers=headers).status_code == 404
+
+
+def test_somebody_else_s_session_is_not_found_and_lives_on(
+    client: FlaskClient, member: Actor, stranger: Actor, bearer: Bearer
+) -> None:
+    theirs, mine = bearer(stranger), bearer(member)
+    target = client.get(SESSIONS, headers=theirs).json["items"][0]["id"]
+    assert client.delete(f"{SESSIONS}/{target}", headers=mine).status_code == 404
+    assert client.delete(f"{SESSIONS}/{uuid4()}", headers=mine).status_code == 404
+    assert client.get(ME, headers=theirs).status_code == 200
+
+
+def test_a_cookie_s_deletion_needs_the_csrf_token(member: Actor, signed_in: Browser) -> None:
+    browser = signed_in(member)
+    target = browser.get(SESSIONS).json["items"][0]["id"]
+    assert browser.delete(f"{SESSIONS}/{target}").status_code in {400, 403}
+    token = csrf_of(browser.get("/account").text)
+    assert browser.delete(f"{SESSIONS}/{target}", headers={"X-CSRF-Token": token}).status_code == 204
+    assert browser.get(ME).status_code == 401
+
+
+def test_the_page_names_devices_and_ends_one(member: Actor, signed_in: Browser) -> None:
+    browser = signed_in(member)
+    secret = sign_in(member)
+    page = browser.get("/account/sessions").text
+    assert "Firefox on Linux" in page
+    assert "This device" in page
+    other = next(item for item in browser.get(SESSIONS).json["items"] if not item["current"])
+    answer = browser.post(
+        f"/account/sessions/{other['id']}/end", data={"csrf_token": csrf_of(page)}, follow_redirects=True
+    )
+    assert answer.status_code == 200
+    assert "Firefox on Linux" not in answer.text
+    assert sessions.actor_of_cookie(secret, Origin()) is None
+
+
+def test_a_warm_request_asks_the_database_nothing_and_a_cold_one_once(member: Actor) -> None:
+    secret = sign_in(member)
+    for expected in (1, 0, 0):
+        tally.reset()
+        assert sessions.actor_of_cookie(secret, Origin())
+        assert tally.count == expected
+
+
+def test_the_actor_carries_user_roles_and_origin(admin: Actor) -> None:
+    actor = sessions.actor_of_cookie(sign_in(admin), Origin("192.0.2.9", "agent/1", "request-7"))
+    assert actor is not None
+    assert (actor.id, actor.uuid, actor.email, actor.roles) == (admin.id, admin.uuid, admin.email, frozenset({"admin"}))
+    assert (actor.address, actor.agent, actor.request_id) == ("192.0.2.9", "agent/1", "request-7")
+    assert actor.permissions == permissions_of(frozenset({"admin"}))
+
+
+@pytest.mark.parametrize("secret", ["", "guess", "é", "\ud800", "x" * 100_000, "nul\0"])
+def test_a_made_up_secret_is_nobody(app: Flask, secret: str) -> None:
+    assert sessions.actor_of_cookie(secret, Origin()) is None
+
+
+def test_last_use_is_noted_once_a_minute_and_moves_the_end_on(member: Actor) -> None:
+    secret = sign_in(member)
+    age(timedelta(minutes=5))
+    before = seen()[0]
+    version, ends = before.version, before.expires_at
+    assert sessions.actor_of_cookie(secret, Origin())
+    (noted,) = seen()
+    assert now() - noted.seen_at < timedelta(seconds=10)
+    assert noted.expires_at >= ends
+    assert noted.version == version
+    first = noted.seen_at
+    sessions.forget_identities()
+    assert sessions.actor_of_cookie(secret, Origin())
+    assert seen()[0].seen_at == first
+
+
+def test_a_request_succeeds_though_its_use_cannot_be_noted(member: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = sign_in(member)
+    age(timedelta(minutes=5))
+    monkeypatch.setattr(
+        presence, "session_seen", lambda *_: db.metadata.tables["credentials"].insert().values(user_id=1)
+    )
+    assert sessions.actor_of_cookie(secret, Origin())
+    assert now() - seen()[0].seen_at > timedelta(minutes=4)
+
+
+def test_a_session_nobody_uses_runs_out(member: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = sign_in(member)
+    idle = current_settings().session_idle
+    monkeypatch.setattr(sessions, "now", lambda: now() + idle - timedelta(seconds=5))
+    assert sessions.actor_of_cookie(secret, Origin())
+    monkeypatch.setattr(sessions, "now", lambda: now() + idle + timedelta(seconds=5))
+    assert sessions.actor_of_cookie(secret, Origin()) is None
+
+
+def test_use_never_stretches_a_session_beyond_its_longest_life(member: Actor) -> None:
+    secret = sign_in(member)
+    life = current_settings().session_life
+    with transaction():
+        db.session.execute(update(Session).values(created_at=now() - life + timedelta(minutes=3)))
+    age(timedelta(minutes=5))
+    assert sessions.actor_of_cookie(secret, Origin())
+    assert seen()[0].expires_at - now() <= timedelta(minutes=3)
