@@ -90,7 +90,8 @@ def test_an_unchanged_forgery_would_pass_so_the_attacks_below_fail_for_their_own
 @pytest.mark.parametrize(
     "change",
     [{"exp": int(time.time()) - 60}, {"exp": None}, {"exp": "soon"}, {"nbf": int(time.time()) + 600},
-     {"typ": "refresh"}, {"typ": None}, {"iss": "https://evil.example"}, {"iss": None}, {"aud": "another-service"}, {"aud": None},
+     {"typ": "refresh"}, {"typ": None}, {"iss": "https://evil.example"}, {"iss": None},
+     {"aud": "another-service"}, {"aud": None},
      {"sid": str(uuid4())}, {"sid": None}, {"sid": 7}, {"sid": "1' or '1'='1"}, {"sub": str(uuid4())}, {"sub": None}],
     ids=str,
 )  # fmt: skip
