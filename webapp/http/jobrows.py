@@ -12,6 +12,12 @@ from webapp.services.cursors import Page
 from webapp.services.jobs import OPEN, REPLAYABLE
 from webapp.services.worklists import JobView
 
+
+def N_(text: str) -> str:  # noqa: N802
+    """Marks a text for the catalogue that is translated where it is shown (GNU gettext's name for it)."""
+    return text
+
+
 STATES = {
     "queued": (lazy_gettext("Waiting"), "info"),
     "running": (lazy_gettext("Running"), "busy"),
@@ -20,6 +26,11 @@ STATES = {
     "dead": (lazy_gettext("Gave up"), "bad"),
     "cancelled": (lazy_gettext("Cancelled"), "plain"),
 }
+SPANS = (  # below so many seconds, in units of so many seconds
+    (1, 0.001, N_("%(num)d ms")),
+    (120, 1, N_("%(num)d s")),
+    (7200, 60, N_("%(num)d min")),
+)
 TITLES = {
     "files.sniff": lazy_gettext("Type detection"),
     "files.verify": lazy_gettext("Checksum"),
@@ -86,6 +97,7 @@ def _span(start: datetime | None, end: datetime | None) -> str:
     if start is None or end is None or end < start:
         return ""
     seconds = (end - start).total_seconds()
-    if seconds < 1:
-        return str(_("%(num)d ms", num=round(seconds * 1000)))
-    return str(format_timedelta(end - start, threshold=1.5, format="short"))
+    for limit, unit, text in SPANS:
+        if seconds < limit:
+            return str(_(text, num=round(seconds / unit)))
+    return str(format_timedelta(end - start))
