@@ -5,10 +5,13 @@ import sys
 
 from webapp.app import create_app
 from webapp.config import ConfigurationError, current_settings
+from webapp.infra.ids import refuse_other_hosts
 from webapp.services.health import watch_job_threads
 
 try:
     app = create_app()
+    with app.app_context():
+        refuse_other_hosts()
 except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(2)

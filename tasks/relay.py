@@ -19,10 +19,11 @@ from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
 from webapp.config import current_settings
 from webapp.errors import Unavailable
 from webapp.infra.clock import now
-from webapp.services import jobs
+from webapp.services import blobs, jobs
 
 log = structlog.get_logger("relay")
 ROUND = 5.0  # seconds between two looks for orphans and lost messages
+SWEEP_ROUND = 600.0  # seconds between two questions whether the hourly sweep is due
 LOST_AFTER = 60.0  # seconds after which a sent job in an empty queue counts as lost
 LONGEST_PAUSE = 5.0  # seconds between two tries while the broker or the database is away
 
@@ -35,7 +36,7 @@ class Relay:
         self.listener = Listener()
         self.trouble = ""
         self._pause = 0.0
-        self._next_round = 0.0
+        self._next_round = self._next_sweep = 0.0
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -75,6 +76,9 @@ class Relay:
 
     def _look_after(self) -> None:
         self._next_round = time.monotonic() + ROUND
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_ROUND
+            blobs.queue_sweep()
         settings = current_settings()
         back, dead = jobs.rescue_orphans(settings.job_orphan_after)
         if back or dead:

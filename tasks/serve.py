@@ -74,7 +74,7 @@ def prepare(settings: Settings) -> str | None:
     from tasks.application import make_app
     from webapp.db import db
     from webapp.errors import Unavailable
-    from webapp.infra.ids import release_node
+    from webapp.infra.ids import refuse_other_hosts, release_node
     from webapp.services.setup import create_first_admin, setup_link
 
     app = make_app(settings)
@@ -84,6 +84,7 @@ def prepare(settings: Settings) -> str | None:
     try:
         with app.app_context():
             command.upgrade(migrations, "head")
+            refuse_other_hosts()
             create_first_admin()
             link = setup_link()
             release_node()

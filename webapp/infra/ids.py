@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, insert, select, update
+from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
+from webapp.config import ConfigurationError, current_settings
 from webapp.db import Base, before_writing, db
 from webapp.errors import Unavailable
 
@@ -165,6 +166,21 @@ def _extend(flakes: Snowflakes) -> bool:
             return False
     flakes.end_ms = until
     return True
+
+
+def refuse_other_hosts() -> None:
+    """In production, raise ConfigurationError when a live process of another host uses this SQLite file.
+
+    SQLite's locks do not hold over network file systems: two hosts on one file would damage it.
+    """
+    settings = current_settings()
+    if not (settings.production and settings.sqlite) or not inspect(db.engine).has_table(node_leases.name):
+        return
+    alive = (node_leases.c.leased_until_ms > wall_ms()) & (node_leases.c.host != socket.gethostname())
+    with db.engine.connect() as connection:
+        host = connection.scalar(select(node_leases.c.host).where(alive).limit(1))
+    if host:
+        raise ConfigurationError([f"DATABASE_URL: {host} is using this SQLite file; use PostgreSQL for several hosts"])
 
 
 def release_node() -> None:
