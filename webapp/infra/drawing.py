@@ -13,7 +13,8 @@ import sys
 import warnings
 from typing import Any, BinaryIO
 
-CPU_SECONDS, MEMORY = 4, 512 * 1024**2
+CPU_SECONDS = 3
+MEMORY, MEMORY_OF_PDF = 512 * 1024**2, 320 * 1024**2  # bytes of address space; Python and pdfium take 120 MiB
 # Pixels decoded at most: the others are decoded whole, at four bytes a pixel and twice that when they are transparent.
 MOST_PIXELS, MOST_PIXELS_OF_JPEG = 50_000_000, 120_000_000
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WEBP", "image/tiff": "TIFF",
@@ -22,17 +23,7 @@ PDF = "application/pdf"
 PASSWORD = 4  # FPDF_ERR_PASSWORD
 ORIENTATION = 0x0112  # the Exif tag
 # What Pillow's readers raise on broken files.
-READ_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-)
+READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, OverflowError)
 Drawn = tuple[list[tuple[int, str, bytes]], dict[str, Any]]
 
 
@@ -40,13 +31,13 @@ class Fault(Exception):
     """The file cannot be drawn; the argument is a word that rendering.py has a sentence for."""
 
 
-def limit_process() -> None:
+def limit_process(memory: int) -> None:
     """Take from this process what a drawing never needs: memory, time, files to write, processes, core dumps."""
-    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, 32),
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, 32),
                        (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_CORE, 0)):  # fmt: skip
         resource.setrlimit(what, (most, most))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
-    os.nice(10)
+    os.nice(5)
 
 
 def draw(source: BinaryIO, mime: str, sizes: list[int]) -> Drawn:
@@ -70,6 +61,7 @@ def _decode(source: BinaryIO, name: str, size: int) -> tuple[Any, dict[str, Any]
         if picture.mode in {"P", "PA", "1", "LA", "La", "RGBa"}:
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
         picture.thumbnail((size, size))  # a JPEG is decoded at a fraction of its size here
+        picture.load()  # a small one only now
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise Fault("pixels") from None
     except READ_ERRORS:
@@ -120,7 +112,7 @@ def _encode(picture: Any, *, jpeg: bool) -> tuple[str, bytes]:
 
 def main() -> None:
     """Read standard input as the type named by the first argument; the others are sizes in pixels."""
-    limit_process()
+    limit_process(MEMORY_OF_PDF if sys.argv[1] == PDF else MEMORY)
     try:
         with open(0, "rb", closefd=False) as source:
             pictures, facts = draw(source, sys.argv[1], [int(size) for size in sys.argv[2:]])

@@ -31,6 +31,9 @@ FAULTS = {
     "crash": "The file stopped the program that draws previews. It may be damaged or made to do harm.",
 }
 
+# How the limits show: CPU time by its signal, and pdfium aborts where it gets no memory.
+ENDS = {signal.SIGXCPU: "slow", signal.SIGABRT: "memory", signal.SIGTRAP: "memory"}
+
 
 class Unrenderable(Exception):
     """This content has no preview and never will; the message is for people, `fault` for programs."""
@@ -91,7 +94,7 @@ def _stop(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 def _understand(output: bytes, code: int) -> Rendering:
     line, found, data = output.partition(b"\n")
     if not found or len(output) > MOST_BYTES:
-        raise Unrenderable("slow" if code == -signal.SIGXCPU else "crash")
+        raise Unrenderable(ENDS.get(-code, "crash"))
     try:
         answer = json.loads(line)
         if "fault" in answer:
