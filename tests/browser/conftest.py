@@ -1,0 +1,74 @@
+"""One vault and one Chromium for all browser tests; each test has a browsing context of its own."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.stage import CHROMIUM, RunningVault, Watched, chromium, running_vault, set_up, sign_in, watched
+
+expect.set_options(timeout=15_000)  # a hang limit: several suites may share two cores
+
+
+def _need(path: Path, what: str) -> None:
+    if not path.exists():
+        reason = f"{what} is not installed ({path})"
+        pytest.fail(reason) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    _need(Path(CHROMIUM), "Chromium")
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def fresh_vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[RunningVault]:
+    """A vault that nobody has set up; only the test of its first minutes takes it."""
+    with running_vault(tmp_path_factory.mktemp("fresh")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[RunningVault]:
+    """A vault with its administrator."""
+    with running_vault(tmp_path_factory.mktemp("vault")) as started:
+        visitor = watched(browser)
+        set_up(visitor.page(), started)
+        visitor.context.close()
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Makes browsing contexts; a page that complained (policy, script, missing part) fails the test at its end."""
+    opened: list[Watched] = []
+
+    def make(**options: object) -> Watched:
+        opened.append(watched(browser, **options))
+        return opened[-1]
+
+    yield make
+    complaints = [complaint for one in opened for complaint in one.complaints]
+    for one in opened:
+        one.context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(visit: Callable[..., Watched], vault: RunningVault) -> Page:
+    """A page of the signed-in administrator, on a desktop."""
+    opened = visit().page()
+    sign_in(opened, vault)
+    return opened
+
+
+@pytest.fixture
+def plain_page(visit: Callable[..., Watched], vault: RunningVault) -> Page:
+    """The same without scripts."""
+    opened = visit(java_script_enabled=False).page()
+    sign_in(opened, vault)
+    return opened

@@ -1,0 +1,168 @@
+"""Every page, in both themes and on a phone: nothing that axe-core finds, no complaint of the policy, no sideways scrolling."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.stage import AXE, Program, RunningVault, Watched, axe_faults, picture, running_vault, sign_in, watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+THEMES = ("light", "dark")
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def addresses(vault: RunningVault) -> dict[str, str]:
+    """One address of every kind of page, with something to show on it."""
+    program = Program(vault)
+    folder = program.call("POST", "/folders", json={"name": "Harbour"})["id"]
+    program.call("POST", "/folders", json={"name": "Quay"})
+    photo = program.upload("quay.jpg", picture(800, 533), folder)["id"]
+    note = program.upload("A note with a long name that has to be cut somewhere on a small screen, or wrapped.txt", b"text\n")["id"]
+    program.upload("broken.pdf", b"%PDF-1.7\nno pages", folder)
+    gone = program.upload("gone.txt", b"gone\n")["id"]
+    program.call("DELETE", f"/files/{gone}")
+    program.wait_for_jobs()
+    job = program.call("GET", "/jobs")["items"][0]["id"]
+    paths = {
+        "files": "/files", "folder": f"/folders/{folder}", "picture": f"/files/{photo}", "text": f"/files/{note}",
+        "rename file": f"/files/{photo}/name", "move file": f"/files/{photo}/folder", "rename folder": f"/folders/{folder}/name",
+        "move folder": f"/folders/{folder}/parent", "trash": "/trash", "jobs": "/jobs", "job": f"/jobs/{job}",
+        "account": "/account", "sessions": "/account/sessions", "missing": "/files/00000000-0000-7000-8000-000000000000",
+    }  # fmt: skip
+    return {name: vault.url + path for name, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def axe() -> None:
+    if not AXE.exists():
+        reason = f"axe-core is not installed ({AXE})"
+        pytest.fail(reason) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def unused_vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[RunningVault]:
+    with running_vault(tmp_path_factory.mktemp("unused")) as started:
+        yield started
+
+
+def member(visit: Callable[..., Watched], vault: RunningVault, theme: str, size: str = "desktop") -> Page:
+    width, height = SIZES[size]
+    visitor = visit(color_scheme=theme, viewport={"width": width, "height": height}, reduced_motion="reduce",
+                    has_touch=size == "phone", is_mobile=size == "phone")  # fmt: skip
+    visitor.allow(404)  # the page that is missing
+    page = visitor.page()
+    sign_in(page, vault)
+    return page
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_on_any_page(
+    theme: str, axe: None, visit: Callable[..., Watched], vault: RunningVault, addresses: dict[str, str]
+) -> None:
+    page, faults = member(visit, vault, theme), {}
+    for name, address in addresses.items():
+        page.goto(address)
+        faults[name] = axe_faults(page)
+    page.goto(addresses["files"])
+    page.locator("#rows tr[data-id] input[type=checkbox]").first.check()
+    faults["selection"] = axe_faults(page)
+    page.locator("#rows [data-row-menu]").first.click()
+    faults["menu of a row"] = axe_faults(page)
+    page.keyboard.press("Escape")
+    page.locator(".user-menu > summary").click()
+    faults["menu of the person"] = axe_faults(page)
+    assert {name: found for name, found in faults.items() if found} == {}
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_before_signing_in(
+    theme: str, axe: None, visit: Callable[..., Watched], unused_vault: RunningVault
+) -> None:
+    visitor = visit(color_scheme=theme, reduced_motion="reduce")
+    visitor.allow(401)
+    page = visitor.page()
+    page.goto(unused_vault.setup_link)
+    assert axe_faults(page) == []
+    page.goto(f"{unused_vault.url}/sign-in")
+    assert axe_faults(page) == []
+    page.fill("[name=email]", "nobody@harbour.example")
+    page.fill("[name=password]", "nothing of the kind")
+    page.click("form button[type=submit]:not(.reveal)")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert axe_faults(page) == []
+
+
+def test_the_page_of_the_api_works_under_the_same_policy(page: Page, vault: RunningVault) -> None:
+    page.goto(f"{vault.url}/api/docs")
+    expect(page.locator(".opblock").first).to_be_visible(timeout=30_000)
+
+
+def test_nothing_scrolls_sideways_on_a_phone(
+    visit: Callable[..., Watched], vault: RunningVault, addresses: dict[str, str]
+) -> None:
+    page, wide = member(visit, vault, "light", "phone"), {}
+    for name, address in addresses.items():
+        page.goto(address)
+        width = page.evaluate("() => document.documentElement.scrollWidth")
+        if width > 390:
+            wide[name] = width
+    assert wide == {}
+
+
+def test_the_rail_is_a_bar_at_the_foot_of_a_phone(visit: Callable[..., Watched], vault: RunningVault) -> None:
+    page = member(visit, vault, "light", "phone")
+    box = page.locator("nav.rail").bounding_box()
+    assert box is not None
+    assert box["width"] == 390
+    assert round(box["y"] + box["height"]) == 844
+    page.locator("nav.rail").get_by_role("link", name="Trash").click()
+    expect(page.get_by_role("heading", name="Trash", exact=True)).to_be_visible()
+
+
+def test_a_dark_system_gets_the_dark_theme_and_a_choice_outlives_the_page(
+    visit: Callable[..., Watched], vault: RunningVault
+) -> None:
+    page = member(visit, vault, "dark")
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(15, 20, 24)"
+    page.locator(".user-menu > summary").click()
+    page.locator("#theme").get_by_text("Light").click()
+    page.reload()
+    assert page.evaluate(ground) == "rgb(247, 248, 249)"
+
+
+def test_a_stranger_is_sent_to_sign_in_and_then_to_where_she_wanted(
+    browser: Browser, vault: RunningVault, addresses: dict[str, str]
+) -> None:
+    visitor = watched(browser)
+    page = visitor.page()
+    page.goto(addresses["jobs"])
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.fill("[name=email]", "mira@harbour.example")
+    page.fill("[name=password]", "Correct-Horse-7-Battery")
+    page.click("form button[type=submit]:not(.reveal)")
+    page.wait_for_url(addresses["jobs"])
+    visitor.context.close()
+
+
+def test_everything_on_the_files_page_can_be_done_by_keyboard(page: Page, vault: RunningVault, addresses: dict[str, str]) -> None:
+    Program(vault).upload("keys.txt", b"keys\n")
+    page.goto(addresses["files"])
+    row = page.locator('#rows tr[data-name="keys.txt"]')
+    row.locator("a.entry").focus()
+    page.keyboard.press("F2")
+    expect(page.locator("#dialog [name=name]")).to_be_focused()
+    page.keyboard.type("renamed")  # the ending stays: only what comes before it was marked
+    page.keyboard.press("Enter")
+    renamed = page.locator('#rows tr[data-name="renamed.txt"]')
+    expect(renamed).to_be_visible()
+    renamed.locator("a.entry").focus()
+    page.keyboard.press("Delete")
+    expect(renamed).to_have_count(0)
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).to_be_hidden()

@@ -1,0 +1,97 @@
+"""The same deeds by links and forms alone: scripts only improve the pages."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.stage import RunningVault, Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+def entry(page: Page, name: str) -> object:
+    return page.locator("a.entry", has_text=name)
+
+
+def test_a_file_goes_in_moves_and_comes_back_from_the_trash_by_forms(
+    plain_page: Page, vault: RunningVault, tmp_path: Path
+) -> None:
+    page = plain_page
+    note = tmp_path / "tide table.txt"
+    note.write_text("High water 04:12\n")
+
+    page.locator("[data-upload] > summary").click()
+    page.locator("#upload-files").set_input_files(note)
+    page.locator("[data-upload] button[type=submit]").click()
+    expect(entry(page, "tide table.txt")).to_be_visible()
+    expect(page.locator(".flash")).to_contain_text("uploaded")
+
+    page.locator("[data-new-folder] > summary").click()
+    page.locator("#folder-name").fill("Tides")
+    page.get_by_role("button", name="Create folder").click()
+
+    page.goto(f"{vault.url}/files")
+    entry(page, "tide table.txt").click()
+    expect(page.locator(".preview pre")).to_have_text("High water 04:12\n")
+    page.get_by_role("link", name="Rename").click()
+    page.locator("[name=name]").fill("Tides of March.txt")
+    page.locator("main form button[type=submit]").click()
+    expect(entry(page, "Tides of March.txt")).to_be_visible()
+
+    entry(page, "Tides of March.txt").click()
+    page.get_by_role("link", name="Move", exact=True).click()
+    page.locator(".browse-item", has_text="Tides").click()
+    page.get_by_role("button", name="Move here").click()
+    expect(page.get_by_role("heading", name="Tides", exact=True)).to_be_visible()
+    entry(page, "Tides of March.txt").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert Path(download.value.path()).read_text() == "High water 04:12\n"
+
+    page.get_by_role("button", name="Move to trash").click()
+    expect(entry(page, "Tides of March.txt")).to_have_count(0)
+    page.locator(".flash").get_by_role("button", name="Undo").click()
+    page.goto(f"{vault.url}/files")
+    entry(page, "Tides").click()
+    entry(page, "Tides of March.txt").click()
+    page.get_by_role("button", name="Move to trash").click()
+    page.goto(f"{vault.url}/trash")
+    page.get_by_role("button", name="Restore Tides of March.txt").click()
+    page.goto(f"{vault.url}/trash")
+    expect(page.get_by_text("Tides of March.txt")).to_have_count(0)
+
+
+def test_a_stale_form_meets_the_merge_page_with_both_names(plain_page: Page, vault: RunningVault, tmp_path: Path) -> None:
+    draft = tmp_path / "draft.txt"
+    draft.write_text("x")
+    page = plain_page
+    page.locator("[data-upload] > summary").click()
+    page.locator("#upload-files").set_input_files(draft)
+    page.locator("[data-upload] button[type=submit]").click()
+    entry(page, "draft.txt").click()
+    page.get_by_role("link", name="Rename").click()
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.locator("[name=name]").fill("theirs.txt")
+    other.locator("main form button[type=submit]").click()
+    page.locator("[name=name]").fill("yours.txt")
+    page.locator("main form button[type=submit]").click()
+    expect(page.locator("main")).to_contain_text("theirs.txt")
+    expect(page.locator("main")).to_contain_text("yours.txt")
+
+
+def test_a_wrong_password_is_said_beside_the_form_and_the_address_is_kept(
+    visit: Callable[..., Watched], vault: RunningVault
+) -> None:
+    visitor = visit(java_script_enabled=False)
+    visitor.allow(401)
+    page = visitor.page()
+    page.goto(f"{vault.url}/sign-in")
+    page.fill("[name=email]", "mira@harbour.example")
+    page.fill("[name=password]", "not this one")
+    page.click("form button[type=submit]:not(.reveal)")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator("[name=email]")).to_have_value("mira@harbour.example")
+    expect(page.locator("[name=password]")).to_have_value("")
