@@ -1,5 +1,6 @@
 """The application for a server: `granian --interface wsgi wsgi:app`. Without a broker it also runs the jobs."""
 
+import gc
 import os
 import sys
 
@@ -16,6 +17,9 @@ except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(2)
 
+gc.collect()
+gc.freeze()  # what is here now stays: collections need not look at it again
+gc.set_threshold(10_000, 20, 50)
 if current_settings().rabbitmq_url is None and not os.environ.get("FLASK_RUN_FROM_CLI"):
     from tasks import embedded
 

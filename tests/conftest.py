@@ -60,7 +60,8 @@ def postgres_url() -> Iterator[str]:
 def make_settings(var_dir: Path, **extra: str) -> Settings:
     """Settings of a test: nothing from the surroundings, cheap time-outs, everything under var_dir."""
     return load_settings({"APP_ENV": "test", "VAR_DIR": str(var_dir), "LOG_LEVEL": "error",
-                          "RATE_LIMIT": "1000000 per minute", **extra})  # fmt: skip
+                          "RATE_LIMIT": "1000000 per minute", "SIGN_IN_RATE_LIMIT": "1000000 per minute",
+                          **extra})  # fmt: skip
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

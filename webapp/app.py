@@ -2,10 +2,13 @@
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Flask, request
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 from jinja2 import FileSystemBytecodeCache
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -17,7 +20,7 @@ from webapp.db import db, engine_options, watch_engine
 from webapp.extensions import connect_extensions
 from webapp.http.formats import register_formats
 from webapp.http.headers import protect, relax_programs
-from webapp.http.limiting import announce_limits
+from webapp.http.limiting import limit_requests
 from webapp.http.metrics import watch_pool
 from webapp.http.problems import register_problems
 from webapp.http.requestlog import RequestLog
@@ -30,20 +33,45 @@ ROOT = Path(__file__).parent.parent
 ORDINARY_BODY = 1024**2  # bytes; @guard(upload=True) allows more
 
 
+class Vault(Flask):
+    """Flask without what is never needed here: every view is synchronous, the keys of the cookie do not change."""
+
+    request_class = VaultRequest
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.session_interface = SignedSessions()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself."""
+        return func
+
+
+class SignedSessions(SecureCookieSessionInterface):
+    """Flask's own, whose signer is made once instead of in every request."""
+
+    signer: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Signs with the first of SECRET_KEYS, believes all of them."""
+        if self.signer is None:
+            self.signer = super().get_signing_serializer(app)
+        return self.signer
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The application of these settings (of the environment unless given). Raises ConfigurationError."""
     settings = settings or load_settings()
     use_settings(settings)
     configure_logging(settings)
     start_reports(settings)
-    app = Flask("webapp", template_folder=str(ROOT / "templates"), static_folder=None)
-    app.request_class = VaultRequest
+    app = Vault("webapp", template_folder=str(ROOT / "templates"), static_folder=None)
     app.request_class = VaultRequest
     app.config.from_mapping(flask_options(settings))
     app.before_request(_note_route)
     protect(app, settings)  # before the limiters: a refusal has the headers too
     connect_extensions(app, settings)
-    announce_limits(app)
+    limit_requests(app, settings)
     register_problems(app)
     register_formats(app)
     register_nouns(app)

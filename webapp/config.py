@@ -78,6 +78,7 @@ class Settings(BaseModel):
     cors_origins: CommaList = ()
     trusted_proxies: int = Field(0, ge=0, le=10)
     rate_limit: str = Field("1200 per minute", description="of one account or address, over all ordinary routes")
+    sign_in_rate_limit: str = Field("60 per minute", description="of one address, whoever tries to sign in")
     metrics_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

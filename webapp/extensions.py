@@ -2,9 +2,10 @@
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Flask, g, request, session
+from flask import Flask, Response, g, request, session
 from flask_babel import Babel, get_locale
 from flask_caching import Cache
 from flask_compress import Compress
@@ -14,11 +15,11 @@ from flask_login.utils import _get_user
 from flask_migrate import Migrate
 from flask_talisman import Talisman
 from flask_wtf.csrf import generate_csrf
-from limits import parse
 from werkzeug import Request
+from werkzeug.datastructures import Headers
 
-import webapp.infra.limits  # noqa: F401  (registers the schemes exact:// and leased://)
-from webapp.config import ConfigurationError, Settings, current_settings
+import webapp.infra.limits  # noqa: F401  (registers the scheme exact://)
+from webapp.config import Settings, current_settings
 from webapp.db import db
 from webapp.errors import HoldfastError
 from webapp.policies import Actor
@@ -26,7 +27,6 @@ from webapp.services import sessions
 from webapp.services.sessions import Origin
 
 ROOT = Path(__file__).parent.parent
-UNLIMITED = {"health_pages", "static"}
 LANGUAGES = ("en",)
 
 
@@ -39,30 +39,6 @@ def address_key() -> str:
         return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
     except ValueError:
         return address
-
-
-babel = Babel()
-cache = Cache(with_jinja2_ext=False)
-compress = Compress()
-login = LoginManager()
-migrate = Migrate()
-talisman = Talisman()
-strict = Limiter(address_key, storage_uri="exact://", strategy="fixed-window", key_prefix="strict")
-
-
-def connect_extensions(app: Flask, settings: Settings) -> None:
-    """Bind every extension to the application. Raises ConfigurationError for a rate limit nobody can parse."""
-    db.init_app(app)
-    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
-    babel.init_app(app, locale_selector=_locale, timezone_selector=_time_zone)
-    cache.init_app(app, _cache_options(settings))
-    compress.init_app(app)
-    app.jinja_env.globals["csrf_token"] = generate_csrf
-    login.init_app(app, add_context_processor=False)
-    login.anonymous_user = lambda: None
-    login.request_loader(_actor_of)
-    app.before_request(_forget_identity)
-    _connect_limiters(app, settings)
 
 
 def maybe_actor() -> Actor | None:
@@ -95,55 +71,87 @@ def _actor_of(_request: Request) -> Actor | None:
     return actor
 
 
+class Identity(LoginManager):
+    """Without remember-me cookies and browser fingerprints: a session row in the database is the only way in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anonymous_user = lambda: None
+        self._session_identifier_generator = lambda: None
+        self.request_loader(_actor_of)
+
+    def _update_remember_cookie(self, response: Response) -> Response:
+        return response
+
+
+class RouteLimiter(Limiter):
+    """Counts in decorated views alone, so that all other requests pay nothing for it."""
+
+    def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        if not in_middleware:
+            super()._check_request_limit(callable_name, in_middleware)
+
+
+class Shield(Talisman):
+    """Leaves a policy alone that a view has set for itself (downloads: a sandbox), and isolates the origin."""
+
+    def _set_content_security_policy_headers(self, headers: Headers, options: dict[str, Any]) -> None:
+        own = headers.get("Content-Security-Policy")
+        super()._set_content_security_policy_headers(headers, options)
+        if own is not None:
+            headers["Content-Security-Policy"] = own
+        headers["Cross-Origin-Opener-Policy"] = headers["Cross-Origin-Resource-Policy"] = "same-origin"
+
+
+babel = Babel()
+cache = Cache(with_jinja2_ext=False)
+compress = Compress()
+login = Identity()
+migrate = Migrate()
+talisman = Shield()
+strict = RouteLimiter(address_key, storage_uri="exact://", strategy="fixed-window", key_prefix="strict")
+
+
+def connect_extensions(app: Flask, settings: Settings) -> None:
+    """Bind every extension to the application."""
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    babel.init_app(app, locale_selector=_locale, timezone_selector=_time_zone)
+    cache.init_app(app, _cache_options(settings))
+    compress.init_app(app)
+    app.jinja_env.globals["csrf_token"] = generate_csrf
+    login.init_app(app, add_context_processor=False)
+    app.before_request(_forget_identity)
+    strict.init_app(app)
+
+
 def _forget_identity() -> None:
     """What flask-login, flask-wtf and guard keep in `g` is of one request; the application context may be older."""
     for name in ("_login_user", "csrf_token", "form_proven"):
         g.pop(name, None)
 
 
-def _connect_limiters(app: Flask, settings: Settings) -> None:
+def known_actor() -> Actor | None:
+    """Who asks, where a bad token may count as nobody: to choose a language, a limit, an error page."""
     try:
-        parse(settings.rate_limit)
-    except ValueError as error:
-        raise ConfigurationError(["RATE_LIMIT: must be like 1200 per minute"]) from error
-    strict.init_app(app)
-    general = Limiter(
-        _account_or_address, application_limits=[settings.rate_limit], storage_uri="leased://", strategy="fixed-window",
-        key_prefix="general",
-    )  # fmt: skip
-    general.request_filter(lambda: request.blueprint in UNLIMITED)
-    general.init_app(app)
-    app.extensions["holdfast.limiters"] = (strict, general)
-
-
-def _account_or_address() -> str:
-    try:
-        actor = maybe_actor()
+        return maybe_actor()
     except HoldfastError:
-        actor = None
-    return f"account {actor.id}" if actor else address_key()
+        return None
 
 
 def _locale() -> str | None:
-    actor = _known_actor()
+    actor = known_actor()
     if actor and actor.locale in LANGUAGES:
         return actor.locale
     return request.accept_languages.best_match(LANGUAGES, "en")
 
 
 def _time_zone() -> ZoneInfo:
-    actor = _known_actor()
+    actor = known_actor()
     try:
         return ZoneInfo(actor.time_zone) if actor and actor.time_zone else current_settings().zone
     except (ValueError, OSError):
         return current_settings().zone
-
-
-def _known_actor() -> Actor | None:
-    try:
-        return maybe_actor()
-    except HoldfastError:
-        return None
 
 
 def language() -> str:

@@ -9,7 +9,7 @@ from flask import Flask, request
 from flask_babel import format_datetime, format_decimal, format_timedelta, gettext
 
 from webapp.errors import HoldfastError
-from webapp.extensions import cache, language, maybe_actor
+from webapp.extensions import cache, known_actor, language
 from webapp.infra.clock import now
 from webapp.policies import Actor
 from webapp.services.meters import read_meters
@@ -52,10 +52,7 @@ def exact(moment: datetime | None) -> str:
 
 
 def _surroundings() -> dict[str, Any]:
-    try:
-        actor = maybe_actor()
-    except HoldfastError:
-        actor = None
+    actor = known_actor()
     return {
         "actor": actor,
         "lang": language(),

@@ -29,7 +29,6 @@ PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()" for feature in ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope",
                                     "magnetometer", "microphone", "midi", "payment", "usb", "browsing-topics")
 )  # fmt: skip
-ISOLATION = (("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Resource-Policy", "same-origin"))
 STATIC = (("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; sandbox"),
           ("Cross-Origin-Resource-Policy", "same-origin"), ("Referrer-Policy", "no-referrer"))  # fmt: skip
 CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -41,7 +40,6 @@ CORS_ANSWER = ", ".join(EXPOSED)
 
 def protect(app: Flask, settings: Settings) -> None:
     """Set the headers. HSTS and the redirect to https only where PUBLIC_URL is https; never for health checks."""
-    app.after_request(_keep_own_policy)  # hooks run in reverse: this one after Talisman's
     talisman.init_app(
         app,
         force_https=settings.https and settings.production,
@@ -55,7 +53,6 @@ def protect(app: Flask, settings: Settings) -> None:
         feature_policy=None,
         referrer_policy="same-origin",
     )
-    app.after_request(_note_own_policy)
     if settings.cors_origins:
         _allow_origins(app, frozenset(settings.cors_origins))
 
@@ -78,23 +75,6 @@ def static_headers(headers: Headers, _path: str, _url: str) -> None:
     """What WhiteNoise adds to files, an SVG opened by itself included."""
     for name, value in STATIC:
         headers[name] = value
-
-
-def _note_own_policy(response: Response) -> Response:
-    """A view that sets a policy of its own (downloads: a sandbox) keeps it; Talisman would overwrite it."""
-    own = response.headers.get("Content-Security-Policy")
-    if own is not None:
-        request.environ["holdfast.policy"] = own
-    return response
-
-
-def _keep_own_policy(response: Response) -> Response:
-    own = request.environ.get("holdfast.policy")
-    if own is not None:
-        response.headers["Content-Security-Policy"] = own
-    for name, value in ISOLATION:
-        response.headers.setdefault(name, value)
-    return response
 
 
 def _allow_origins(app: Flask, origins: frozenset[str]) -> None:

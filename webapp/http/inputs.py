@@ -1,6 +1,7 @@
 """What clients send, as pydantic inputs: JSON bodies, forms and queries. Anything unreadable is a 4xx, never a 500."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, wraps
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -75,7 +76,10 @@ def _validated(model: type[I], fields: dict[str, Any]) -> I:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise _refusal(error) from None
+        refusal = _refusal(error)
+        # Fields of queries and forms are flat: what follows a dot is pydantic's name for one kind of value of several.
+        refusal.errors = tuple(replace(fault, field=fault.field.partition(".")[0]) for fault in refusal.errors)
+        raise refusal from None
 
 
 def _collect(model: type[BaseModel], source: MultiDict[str, str], ignored: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]

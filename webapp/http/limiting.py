@@ -1,36 +1,75 @@
-"""The RateLimit headers (draft-ietf-httpapi-ratelimit-headers-06) of both limiters."""
+"""Rate limits: a general one over all ordinary routes, a strict one on signing in, and their headers.
+
+The general one uses the limits library directly: flask-limiter's way through every request costs ten times as much.
+"""
 
 import time
+from typing import Any
 
-from flask import Flask, Response, current_app
-from flask_limiter import RequestLimit
+from flask import Flask, Request, Response, request
+from limits import RateLimitItem, parse
 
+from webapp.config import ConfigurationError, Settings, current_settings
+from webapp.errors import Limited
+from webapp.extensions import address_key, known_actor, strict
+from webapp.infra.limits import LeasedStorage
 
-def announce_limits(app: Flask) -> None:
-    """Tell clients how much is left, on every answer that was counted."""
-    app.after_request(_add_headers)
-
-
-def seconds_until_reset() -> float:
-    """Seconds until the limit that was just exceeded opens again."""
-    limit = _limit()
-    return max(1.0, limit.window[0] - time.time()) if limit else 1.0
-
-
-def _add_headers(response: Response) -> Response:
-    limit = _limit()
-    if limit is not None:
-        reset, remaining = limit.window
-        headers = response.headers
-        headers["RateLimit-Limit"] = str(limit.limit.amount)
-        headers["RateLimit-Remaining"] = str(remaining)
-        headers["RateLimit-Reset"] = str(max(0, int(reset - time.time() + 0.999)))
-    return response
+UNLIMITED = "health_pages"
+COUNTED = "holdfast.limit"
+TOO_FAST = "You are going too fast. Wait a moment."
+sign_in_limit = strict.shared_limit(lambda: current_settings().sign_in_rate_limit, scope="sign-in")
 
 
-def _limit() -> RequestLimit | None:
-    """The exceeded limit, else the stricter one that was counted."""
-    strict, general = current_app.extensions["holdfast.limiters"]
-    first: RequestLimit | None = strict.current_limit
-    second: RequestLimit | None = general.current_limit
-    return second if first is None or (second is not None and second.breached) else first
+def limit_requests(app: Flask, settings: Settings) -> None:
+    """Count every request of an account or address. Raises ConfigurationError for limits nobody can parse."""
+    try:
+        item, _ = parse(settings.rate_limit), parse(settings.sign_in_rate_limit)
+    except ValueError as error:
+        raise ConfigurationError(["RATE_LIMIT, SIGN_IN_RATE_LIMIT: must be like 1200 per minute"]) from error
+    general = General(item)
+    app.before_request(general.count)
+    app.after_request(general.add_headers)
+
+
+class General:
+    """So many requests of one account, or of one address that is not signed in, within a fixed window."""
+
+    def __init__(self, item: RateLimitItem) -> None:
+        self.item, self.storage = item, LeasedStorage()
+
+    def count(self) -> None:
+        """Count the present request. Raises Limited."""
+        present: Request = request._get_current_object()  # type: ignore[attr-defined]
+        if present.blueprint == UNLIMITED:
+            return
+        actor = known_actor()
+        key = f"account/{actor.id}" if actor else f"address/{address_key()}"
+        hits = self.storage.incr(key, self.item.get_expiry())
+        reset = max(0, int(self.storage.get_expiry(key) - time.time() + 0.999))
+        present.environ[COUNTED] = hits, reset
+        if hits > self.item.amount:
+            raise Limited(TOO_FAST, retry_after=reset)
+
+    def add_headers(self, response: Response) -> Response:
+        """RateLimit headers (draft-ietf-httpapi-ratelimit-headers-06), of the strict limit where that is exceeded."""
+        counted = request.environ.get(COUNTED)
+        if counted is not None and "RateLimit-Limit" not in response.headers:
+            _announce(response.headers, self.item.amount, *counted)
+        return response
+
+
+def strict_headers() -> dict[str, str]:
+    """What to tell about the strict limit that was just exceeded."""
+    limit = strict.current_limit
+    if limit is None:
+        return {"Retry-After": "1"}
+    reset = max(1, int(limit.window[0] - time.time() + 0.999))
+    headers = {"Retry-After": str(reset)}
+    _announce(headers, limit.limit.amount, limit.limit.amount, reset)
+    return headers
+
+
+def _announce(headers: Any, amount: int, hits: int, reset: int) -> None:
+    headers["RateLimit-Limit"] = str(amount)
+    headers["RateLimit-Remaining"] = str(max(0, amount - hits))
+    headers["RateLimit-Reset"] = str(reset)

@@ -28,6 +28,8 @@ from webapp.errors import (
     Unsupported,
 )
 from webapp.http.inputs import field_error
+from webapp.http.limiting import TOO_FAST, strict_headers
+from webapp.infra.reports import report
 
 log = structlog.get_logger("webapp.problems")
 encoder = msgspec.json.Encoder()
@@ -63,7 +65,10 @@ def problem_of(error: Exception) -> HoldfastError:
     if isinstance(error, HoldfastError):
         return error
     if isinstance(error, RateLimitExceeded):
-        return Limited("You are going too fast. Wait a moment.", retry_after=_until_reset())
+        headers = strict_headers()
+        problem = Limited(TOO_FAST, retry_after=float(headers["Retry-After"]))
+        problem.headers = headers  # type: ignore[attr-defined]
+        return problem
     if isinstance(error, HTTPException):
         return _http_problem(error)
     if isinstance(error, ValidationError):
@@ -73,7 +78,7 @@ def problem_of(error: Exception) -> HoldfastError:
     if meaning is not None:
         return meaning
     log.error("unforeseen", exc_info=error, route=request.url_rule.rule if request.url_rule else None)
-    _report(error)
+    report(error)
     return _unforeseen()
 
 
@@ -159,10 +164,7 @@ def _headers(problem: HoldfastError) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer realm="Holdfast"'
     if problem.retry_after is not None or problem.status in {429, 503}:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after or 1)))
-    allowed = getattr(problem, "allowed", None)
-    if allowed:
-        headers["Allow"] = ", ".join(sorted(allowed))
-    return headers
+    return headers | getattr(problem, "headers", {})
 
 
 def _http_problem(error: HTTPException) -> HoldfastError:
@@ -172,7 +174,8 @@ def _http_problem(error: HTTPException) -> HoldfastError:
     if kind is HoldfastError:
         problem.status, problem.title = status, HTTP_STATUS_CODES.get(status, "Error")
         problem.code = problem.title.lower().replace(" ", "_").replace("-", "_").replace("'", "")
-        problem.allowed = getattr(error, "valid_methods", None)  # type: ignore[attr-defined]
+        allowed = getattr(error, "valid_methods", None)
+        problem.headers = {"Allow": ", ".join(sorted(allowed))} if allowed else {}  # type: ignore[attr-defined]
         if status == 405:
             problem.detail = "This address does not know this method."
     return problem
@@ -184,15 +187,3 @@ def _unforeseen() -> HoldfastError:
     )
     problem.status, problem.title = 500, "Internal server error"
     return problem
-
-
-def _until_reset() -> float:
-    from webapp.http.limiting import seconds_until_reset
-
-    return seconds_until_reset()
-
-
-def _report(error: Exception) -> None:
-    from webapp.infra.reports import report
-
-    report(error)

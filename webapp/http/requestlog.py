@@ -13,9 +13,9 @@ from uuid_utils import uuid7
 
 from webapp.db import tally
 from webapp.http.metrics import observe
-from webapp.infra.logs import REDACTED, SECRET_NAME
+from webapp.infra.logs import REDACTED, SECRET_NAME, Bound
 
-log = structlog.get_logger("webapp.request")
+log = structlog.get_logger("webapp.problems")
 WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = ("/health/", "/static/", "/metrics")
 SECRET_RULE = re.compile(r"<[^>]*(token|secret)>")
@@ -63,7 +63,7 @@ def _write(environ: Environ, status: int, seconds: float) -> None:
     method, route = environ["REQUEST_METHOD"], environ.get("holdfast.route")
     observe(method, route, status, seconds)
     path = environ.get("PATH_INFO", "")
-    write = log.debug if status < 400 and path.startswith(QUIET) else log.info
+    write = Bound.requests.debug if status < 400 and path.startswith(QUIET) else Bound.requests.info
     user = environ.get("holdfast.user")
     write(
         "request",
