@@ -221,9 +221,9 @@ def form_of(error: HoldfastError | None, *, field: str = "") -> dict[str, Any]:
     typed = {name: value for name, value in request.form.items() if name not in {"csrf_token", "version"}}
     if error is None:
         return {"values": typed, "errors": []}
-    faults = [{"field": fault.field, "message": fault.message} for fault in error.errors]
+    faults = [{"field": fault.field, "message": _(fault.message)} for fault in error.errors]
     place = field if isinstance(error, Conflict) else ""
-    return {"values": typed, "errors": faults or [{"field": place, "message": error.detail}]}
+    return {"values": typed, "errors": faults or [{"field": place, "message": _(error.detail)}]}
 
 
 def merge_page(title: str, action: str, version: int, labels: dict[str, str], theirs: object) -> str:
