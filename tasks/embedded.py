@@ -22,7 +22,7 @@ from webapp.services import jobs
 
 log = structlog.get_logger("tasks")
 DRAIN = 30_000  # milliseconds that running jobs have to end at a stop; the next start takes back what did not
-AFTER_A_CRASH = 8.0  # seconds until a job runs again whose process died: longer than the server calls a crash loop
+AFTER_A_CRASH = 6.0  # seconds until a job runs again whose process died: the server calls quicker deaths a crash loop
 
 
 class Runtime:

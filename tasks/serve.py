@@ -65,10 +65,19 @@ def empty_metrics(settings: Settings) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
 
 
-def prepare(settings: Settings) -> str | None:
-    """Migrate, make the first administrator where asked for; the set-up link where nobody has an account."""
+def migrate() -> None:
+    """Bring the database of the present settings to the newest revision."""
     from alembic import command
     from alembic.config import Config
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config(str(ROOT / "migrations/alembic.ini"))
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    command.upgrade(config, "head")
+
+
+def prepare(settings: Settings) -> str | None:
+    """Migrate, make the first administrator where asked for; the set-up link where nobody has an account."""
     from sqlalchemy.exc import OperationalError
 
     from tasks.application import make_app
@@ -78,12 +87,9 @@ def prepare(settings: Settings) -> str | None:
     from webapp.services.setup import create_first_admin, setup_link
 
     app = make_app(settings)
-    migrations = Config(str(ROOT / "migrations/alembic.ini"))
-    migrations.set_main_option("script_location", str(ROOT / "migrations"))
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
+        migrate()
         with app.app_context():
-            command.upgrade(migrations, "head")
             refuse_other_hosts()
             create_first_admin()
             link = setup_link()

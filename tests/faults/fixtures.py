@@ -1,14 +1,22 @@
 """Fixtures of the jobs' tests: the kinds of the tests, jobs of them, and a count of what they left."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from flask import Flask
 
 from tasks.actors import functions
-from webapp.db import read_rows, transaction
+from tasks.application import make_app
+from tasks.serve import migrate
+from tests.conftest import empty, make_settings
+from tests.servers import PrivateServer
+from webapp.db import db, read_rows, transaction
+from webapp.infra import ids
 from webapp.models.audit import AuditEntry
 from webapp.models.jobs import KINDS, Job
 from webapp.models.record import any_state
@@ -62,9 +70,9 @@ def row_of(job: UUID) -> Any:
 
 
 def states() -> dict[str, int]:
-    """How many jobs are in which state."""
+    """How many jobs of the tests are in which state."""
     count: dict[str, int] = {}
-    for row in read_rows(any_state(Job, Job.state)):
+    for row in read_rows(any_state(Job, Job.state).where(Job.name.startswith("test."))):
         count[row.state] = count.get(row.state, 0) + 1
     return count
 
@@ -75,3 +83,25 @@ def effects() -> dict[UUID, int]:
     for row in read_rows(any_state(AuditEntry, AuditEntry.target_uuid).where(AuditEntry.event == "test.effect")):
         count[row.target_uuid] = count.get(row.target_uuid, 0) + 1
     return count
+
+
+def have(server: type[PrivateServer]) -> None:
+    """Skip the test by name where the server is not installed; fail instead under REQUIRE_SERVICES=1."""
+    if not server.available():
+        reason = f"{server.__name__} is not installed"
+        pytest.fail(reason) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(reason)
+
+
+@contextmanager
+def jobs_side(var_dir: Path, **environment: str) -> Iterator[Flask]:
+    """The application of workers and relay on a migrated, empty database, in a context. The id node is its own."""
+    settings = make_settings(var_dir, JOB_HEARTBEAT="0.5", JOB_ORPHAN_AFTER="3", **environment)
+    app = make_app(settings)
+    migrate()
+    ids._forget()
+    with app.app_context():
+        empty(app)
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+    ids._forget()
