@@ -15,7 +15,7 @@ from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.jobrows import job_steps
 from webapp.http.rows import crumbs_to, file_card, folder_page, form_of, merge_page, mover
 from webapp.http.undo import flash_undo
-from webapp.http.uploads import received, refusals_heard
+from webapp.http.uploads import announced_size, received, refusals_heard
 from webapp.services import downloads, files, listings, trash, worklists
 from webapp.services.cursors import Page
 from webapp.services.files import FileChange, FileMove, FileRename, FileView, UploadQuery
@@ -46,7 +46,7 @@ def create_files(query: UploadQuery) -> Created | Page[FileView]:
     """
     actor = current_actor()
     with refusals_heard():
-        files.check_upload(actor, query, request.content_length)
+        files.check_upload(actor, query, announced_size())
         with received() as incoming:
             views = files.create_files(actor, incoming.wishes(query))
     if len(views) > 1:
@@ -96,7 +96,7 @@ def replace_content(file_id: UUID) -> FileView:
     """Replace the content by the body; the former content stays as a version."""
     actor, expected = current_actor(), expected_version()
     with refusals_heard():
-        files.check_replacement(actor, file_id, expected, request.content_length)
+        files.check_replacement(actor, file_id, expected, announced_size())
         with received() as incoming:
             return files.replace_content(actor, file_id, incoming.only(), expected)
 

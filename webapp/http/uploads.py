@@ -9,8 +9,9 @@ from typing import IO, Any, cast
 from flask import Request, g, request
 from werkzeug.exceptions import ClientDisconnected
 
+from webapp.config import current_settings
 from webapp.errors import HoldfastError, Invalid, Malformed, TooLarge
-from webapp.http.guard import prove_form
+from webapp.http.guard import ENVELOPE, prove_form
 from webapp.infra.storage import LocalDraft, store
 from webapp.services.files import NewFile, UploadQuery
 
@@ -31,6 +32,7 @@ class DraftStream:
         self.draft = draft
 
     def write(self, data: bytes) -> int:
+        _check_size(self.draft.size + len(data))
         return self.draft.write(data)
 
     def seek(self, _offset: int, _whence: int = 0) -> int:
@@ -114,17 +116,30 @@ def _receive_raw(stack: ExitStack) -> LocalDraft:
     expected = request.content_length
     if expected is None and not request.environ.get("wsgi.input_terminated"):
         raise LengthRequired("Send a Content-Length with the body.")
-    if expected is not None and request.max_content_length is not None and expected > request.max_content_length:
-        raise TooLarge("This file is larger than the vault takes.")
+    _check_size(expected or 0)
     draft = stack.enter_context(store().draft())
     try:
         while piece := request.stream.read(PIECE):
+            _check_size(draft.size + len(piece))
             draft.write(piece)
     except (ClientDisconnected, OSError) as error:
         raise Malformed("The body ended before it was complete.", code="truncated") from error
     if expected is not None and draft.size != expected:
         raise Malformed(f"The body ended after {draft.size} of {expected} bytes.", code="truncated")
     return draft
+
+
+def _check_size(size: int) -> None:
+    if size > current_settings().max_upload_size:
+        raise TooLarge("This file is larger than the vault takes.")
+
+
+def announced_size() -> int | None:
+    """The bytes that the file of this request has at least; None when its headers do not tell."""
+    size = request.content_length
+    if size is None or request.mimetype != "multipart/form-data":
+        return size
+    return size - ENVELOPE if size > ENVELOPE else None
 
 
 @contextmanager

@@ -177,15 +177,17 @@ class LocalStore:
 
     def keys_older_than(self, seconds: float) -> Iterator[str]:
         """Keys of everything, drafts too, that was neither written, renamed nor reused in the last `seconds`."""
-        limit = time.time() - seconds
         for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                try:
-                    if path.stat().st_ctime < limit:
-                        yield str(path.relative_to(self.root))
-                except FileNotFoundError:
-                    continue
+            for key in (str(Path(folder, name).relative_to(self.root)) for name in names):
+                if self.older_than(key, seconds):
+                    yield key
+
+    def older_than(self, key: str, seconds: float) -> bool:
+        """Whether the key is there and was left alone for so long."""
+        try:
+            return (self.root / key).stat().st_ctime < time.time() - seconds
+        except FileNotFoundError:
+            return False
 
 
 def _chunks(file, start: int, length: int | None) -> Iterator[bytes]:  # type: ignore[no-untyped-def]

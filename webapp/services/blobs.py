@@ -1,15 +1,16 @@
 """Bytes behind file versions: stored once, counted, swept when nothing names them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import structlog
 from sqlalchemy import bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.db import db, read_row, read_rows, transactional
-from webapp.errors import Conflict
+from webapp.errors import Conflict, Unavailable
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.infra.storage import LocalDraft, store
@@ -31,9 +32,8 @@ def adopt_draft(draft: LocalDraft) -> int:
     """
     draft.sync()
     digest = draft.sha256()
-    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
-    row = dialect.insert(Blob).values(id=next_id(), sha256=digest, size=draft.size, storage_key=store().key(digest),
-                                      refcount=1, created_at=now(), facts={})  # fmt: skip
+    row = _insert()(Blob).values(id=next_id(), sha256=digest, size=draft.size, storage_key=store().key(digest),
+                                 refcount=1, created_at=now(), facts={})  # fmt: skip
     adopted = row.on_conflict_do_update(index_elements=["sha256"], set_={"refcount": Blob.refcount + 1})
     blob = db.session.execute(adopted.returning(Blob.id, Blob.damaged_at)).one()
     store().keep(draft, replace=blob.damaged_at is not None)
@@ -55,7 +55,7 @@ def sweep_blobs(young: float = YOUNG) -> int:
                 store().delete(key)
                 count += 1
             elif key not in named:
-                count += _sweep_key(key)
+                count += _sweep_unless_busy(key, young)
     log.info("swept", removed=count)
     return count
 
@@ -94,14 +94,32 @@ def _named_among(keys: Sequence[str]) -> set[str]:
     return {row.storage_key for row in (*blobs, *previews)}
 
 
-@transactional
-def _sweep_key(key: str) -> int:
-    digest = key.rsplit("/", 1)[-1]
-    blob = db.session.scalar(any_state(Blob).where(Blob.sha256 == digest).with_for_update())
-    if blob is not None and blob.refcount > 0:
+def _sweep_unless_busy(key: str, young: float) -> int:
+    try:
+        return _sweep_key(key, young)
+    except Unavailable:  # somebody holds the row, so somebody wants the bytes
         return 0
-    if blob is not None:
-        db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
-        db.session.execute(delete(Blob).where(Blob.id == blob.id))
+
+
+@transactional
+def _sweep_key(key: str, young: float) -> int:
+    """Remove one key. Where no row names it one is made to be locked: an upload of the same bytes then waits its turn."""
+    digest = key.rsplit("/", 1)[-1]
+    row = _insert()(Blob).values(
+        id=next_id(), sha256=digest, size=0, storage_key=key, refcount=0, created_at=now(), facts={}
+    )
+    db.session.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
+    blob = db.session.scalars(any_state(Blob).where(Blob.sha256 == digest).with_for_update()).one()
+    if blob.refcount > 0:
+        return 0
+    db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
+    db.session.execute(delete(Blob).where(Blob.id == blob.id))
+    if _named_among([key]) or not store().older_than(key, young):  # taken for a preview since we looked
+        return 0
     store().delete(key)
     return 1
+
+
+def _insert() -> Callable[[type[Blob]], Any]:
+    """The dialect's own insert: only it knows ON CONFLICT."""
+    return sqlite.insert if db.engine.dialect.name == "sqlite" else postgresql.insert

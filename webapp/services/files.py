@@ -233,12 +233,12 @@ def change_file(actor: Actor, file_id: UUID, wish: FileChange, expected: int | N
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
     before = (file.name, file.folder_id, file.description, list(file.tags))
+    if "folder_id" in wish.model_fields_set:  # first: this select must not write half of the change
+        parent = find_parent(actor, wish.folder_id, "folder_id")
+        file.folder_id = parent.id if parent else None
     if wish.name is not None:
         file.name = check_name(wish.name)
         file.name_key, file.sort_key = name_key(file.name), sort_key(file.name)
-    if "folder_id" in wish.model_fields_set:
-        parent = find_parent(actor, wish.folder_id, "folder_id")
-        file.folder_id = parent.id if parent else None
     if wish.description is not None:
         file.description = _clean_text(wish.description, "description")
     if wish.tags is not None:

@@ -16,7 +16,7 @@ from webapp.models.record import change_rows, live
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
-from webapp.services.inputs import Input
+from webapp.services.inputs import Input, Line
 from webapp.services.names import check_name, name_key, sort_key
 from webapp.services.placements import place
 from webapp.services.quotas import lock_tree
@@ -63,7 +63,7 @@ class FolderFilter(Input):
     """Folders inside `parent_id` (the top level when absent), by name."""
 
     parent_id: UUID | None = None
-    q: Annotated[str | None, Field(max_length=200)] = None
+    q: Annotated[Annotated[str, Line(200)] | None, Field(description="part of the name")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 25
     cursor: Annotated[str | None, Field(max_length=2000)] = None
 
@@ -135,11 +135,13 @@ def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
     if query.q:
         select = select.where(Folder.name_key.icontains(name_key(query.q), autoescape=True))
     if query.cursor:
-        name, number = decode_cursor(query.cursor, (str, int))
+        name, number = decode_cursor(query.cursor, (str, int), of="folders")
         select = select.where(tuple_(Folder.sort_key, Folder.id) > tuple_(literal(name), literal(number)))
     rows = read_rows(select.order_by(Folder.sort_key, Folder.id).limit(query.limit + 1))
     parent_id = parent.uuid if parent else None
-    return page_of(rows, query.limit, lambda row: _row_view(row, parent_id), lambda row: (row.sort_key, row.id))
+    return page_of(
+        rows, query.limit, lambda row: _row_view(row, parent_id), lambda row: (row.sort_key, row.id), of="folders"
+    )
 
 
 @transactional
@@ -232,12 +234,16 @@ def refuse_taken(owner_id: int, parent_id: int | None, name: str, *, but: int | 
 def taken_keys(
     owner_id: int, parent_id: int | None, prefix: str, *, but: int | None = None, exact: bool = True
 ) -> set[str]:
-    """Keys of the living siblings' names: the one equal to `prefix`, or all that start with it."""
+    """Keys of the living siblings' names: the one equal to `prefix`, or all that start with it.
+
+    Looks before what the caller has changed is written: that would meet the unique index, with a poorer message.
+    """
     found: set[str] = set()
-    for model, place_of in ((Folder, folder_place), (File, file_place)):
-        here = (model.owner_id == owner_id) & (place_of == (parent_id or 0)) & (model.id != (but or 0))
-        alike = model.name_key == prefix if exact else model.name_key.startswith(prefix, autoescape=True)
-        found.update(db.session.scalars(live(model, model.name_key).where(here, alike)))
+    with db.session.no_autoflush:
+        for model, place_of in ((Folder, folder_place), (File, file_place)):
+            here = (model.owner_id == owner_id) & (place_of == (parent_id or 0)) & (model.id != (but or 0))
+            alike = model.name_key == prefix if exact else model.name_key.startswith(prefix, autoescape=True)
+            found.update(db.session.scalars(live(model, model.name_key).where(here, alike)))
     return found
 
 

@@ -21,7 +21,7 @@ from webapp.models.users import User
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page, decode_cursor, encode_cursor, page_of
 from webapp.services.files import FILE_COLUMNS, FileView, view_row
-from webapp.services.inputs import Input
+from webapp.services.inputs import Input, Line
 from webapp.services.names import name_key
 from webapp.services.trash import list_trash
 
@@ -41,8 +41,8 @@ class FileFilter(Input):
     folder_id: UUID | Literal["root"] | None = None
     trashed: bool = False
     type: Annotated[str | None, Field(pattern=MEDIA_TYPE, description="image or image/png")] = None
-    tag: Annotated[str | None, Field(min_length=1, max_length=50)] = None
-    q: Annotated[str | None, Field(min_length=1, max_length=200, description="part of the name")] = None
+    tag: Annotated[str, Line(50)] | None = None
+    q: Annotated[Annotated[str, Line(200)] | None, Field(description="part of the name")] = None
     sort: Sort = "name"
     limit: Annotated[int, Field(ge=1, le=100)] = 25
     cursor: Annotated[str | None, Field(max_length=2000)] = None
@@ -84,7 +84,7 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
              bool(query.q))  # fmt: skip
     parameters: dict[str, Any] = {"owner_id": actor.id, "rows": query.limit + 1}
     if query.cursor:
-        parameters["key"], parameters["row_id"] = decode_cursor(query.cursor, (SORTS[name][1], int))
+        parameters["key"], parameters["row_id"] = decode_cursor(query.cursor, (SORTS[name][1], int), of=query.sort)
     if query.folder_id is not None:
         parameters["place"] = 0 if query.folder_id == "root" else folder_number(actor, query.folder_id)
     if query.type:
@@ -94,7 +94,7 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
     if query.q:
         parameters["q"] = "%" + re.sub(r"([\\%_])", r"\\\1", name_key(query.q)) + "%"
     rows = read_rows(_listing(db.engine.dialect.name, *shape), parameters)
-    return page_of(rows, query.limit, view_row, lambda row: (row.key, row.row_id))
+    return page_of(rows, query.limit, view_row, lambda row: (row.key, row.row_id), of=query.sort)
 
 
 def folder_number(actor: Actor, folder_id: UUID) -> int:
@@ -152,16 +152,16 @@ def browse(actor: Actor, folder_id: UUID | None, sort: Sort, limit: int = 50, cu
         found = read_rows(_files(sort, bool(mark)), {**parameters, **mark, "rows": limit + 1 - len(rows)})
         rows += [(_file_row(row), row) for row in found]
     more, rows = len(rows) > limit, rows[:limit]
-    last = [rows[-1][0].kind, rows[-1][1].key, rows[-1][1].row_id] if more else None
+    last = [sort, rows[-1][0].kind, rows[-1][1].key, rows[-1][1].row_id] if more else None
     return Page(items=[row for row, _ in rows], next_cursor=encode_cursor(last) if last else None)
 
 
 def _read_mark(cursor: str | None, sort: str) -> tuple[str, dict[str, Any]]:
     if not cursor:
         return "folder", {}
-    part = decode_cursor(cursor, (str, Any, int))[0]
+    part = decode_cursor(cursor, (str, Any, int), of=sort)[0]
     kind = str if part == "folder" else SORTS[sort.removeprefix("-")][1]
-    _, key, row_id = decode_cursor(cursor, (str, kind, int))
+    _, key, row_id = decode_cursor(cursor, (str, kind, int), of=sort)
     return part, {"key": key, "row_id": row_id}
 
 

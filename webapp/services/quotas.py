@@ -26,9 +26,12 @@ def show_use(actor: Actor) -> StorageUse:
 
 
 def check_room(actor: Actor, size: int | None) -> None:
-    """Refuse early what cannot fit, before its bytes are read. Raises TooLarge. The charge itself decides."""
+    """Refuse early what cannot fit, before its bytes are read; a `size` not known yet is one byte. Raises TooLarge.
+
+    The charge itself decides.
+    """
     use = show_use(actor)
-    if use.used + (size or 1) > use.limit:
+    if use.used + (1 if size is None else size) > use.limit:
         raise _over_quota()
 
 

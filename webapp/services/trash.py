@@ -92,6 +92,6 @@ def list_trash(actor: Actor, limit: int = 25, cursor: str | None = None) -> Page
     require(actor, "files.read")
     parameters: dict[str, Any] = {"owner_id": actor.id, "rows": limit + 1}
     if cursor:
-        parameters["moment"], parameters["row_id"] = decode_cursor(cursor, (datetime, int))
+        parameters["moment"], parameters["row_id"] = decode_cursor(cursor, (datetime, int), of="trash")
     rows = read_rows(_DELETED[bool(cursor)], parameters)
-    return page_of(rows, limit, view_row, lambda row: (row.deleted_at, row.row_id))
+    return page_of(rows, limit, view_row, lambda row: (row.deleted_at, row.row_id), of="trash")
