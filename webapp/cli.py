@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 
 from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
+from webapp.infra.ids import release_node
 from webapp.policies import MEMBER
 from webapp.services import seeds, setup, users
 from webapp.services.users import NewUser
@@ -105,6 +106,7 @@ def reset_vault(yes: bool) -> None:
         click.echo(f"This deletes every row of the database {database} and every file in {settings.storage_path}.")
         if click.prompt(f"Type {name} to go on", default="", show_default=False) != name:
             raise click.ClickException("That was another name. Nothing was deleted.")
+    release_node()  # the leases go, too
     downgrade(revision="base")
     upgrade()
     click.echo(f"{name} is empty; {seeds.forget_bytes()} stored files are gone. Restart the vault where it runs.")
