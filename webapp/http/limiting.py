@@ -27,6 +27,7 @@ def limit_requests(app: Flask, settings: Settings) -> None:
     except ValueError as error:
         raise ConfigurationError(["RATE_LIMIT, SIGN_IN_RATE_LIMIT: must be like 1200 per minute"]) from error
     general = General(item)
+    app.extensions["holdfast.general"] = general
     app.before_request(general.count)
     app.after_request(general.add_headers)
 

@@ -10,6 +10,7 @@ from webapp.infra.redis import FAILURES, connect
 
 REST = 5.0  # seconds without Redis after a failure
 PREFIX = "holdfast:cache:"
+CROWD = 10_000  # values of a process before those that end soonest give way
 
 
 class RedisCache(BaseCache):
@@ -28,7 +29,10 @@ class RedisCache(BaseCache):
     def get(self, key: str) -> Any:
         """The value, or None."""
         raw = self._try("get", PREFIX + key)
-        return None if raw is None else msgspec.json.decode(raw)
+        try:
+            return None if raw is None else msgspec.json.decode(raw)
+        except msgspec.DecodeError:  # somebody else's writing
+            return None
 
     def set(self, key: str, value: Any, timeout: Any = None) -> bool | None:
         """Keep a JSON value for `timeout` seconds."""
@@ -73,8 +77,9 @@ class ProcessCache(BaseCache):
     def set(self, key: str, value: Any, timeout: Any = None) -> bool | None:
         """Keep a JSON value for `timeout` seconds."""
         moment = time.monotonic()
-        if len(self._values) >= 10_000:
-            self._values = {k: v for k, v in list(self._values.items()) if v[0] > moment}
+        if len(self._values) >= CROWD:
+            living = sorted(((k, v) for k, v in list(self._values.items()) if v[0] > moment), key=lambda pair: pair[1][0])
+            self._values = dict(living[-CROWD // 2 :])
         seconds = timeout if timeout is not None else self.default_timeout
         self._values[key] = (moment + seconds, msgspec.json.encode(value))
         return True
