@@ -7,18 +7,20 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from webapp.errors import Conflict, Invalid, Stale
-from webapp.http.answers import Created, created, gives
+from webapp.http.answers import answer, created, gives
 from webapp.http.conditional import expected_version
 from webapp.http.downloads import send_content
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.jobrows import job_steps
+from webapp.http.repetitions import once
 from webapp.http.rows import crumbs_to, file_card, folder_page, form_of, merge_page, mover
 from webapp.http.undo import flash_undo
 from webapp.http.uploads import announced_size, received, refusals_heard
+from webapp.infra.storage import LocalDraft
 from webapp.services import downloads, files, listings, trash, worklists
 from webapp.services.cursors import Page
-from webapp.services.files import FileChange, FileMove, FileRename, FileView, UploadQuery
+from webapp.services.files import FileChange, FileMove, FileRename, FileView, NewFile, UploadQuery
 from webapp.services.folders import MoveQuery
 from webapp.services.listings import BrowseQuery, FileFilter
 
@@ -38,20 +40,24 @@ def list_files(query: FileFilter) -> Page[FileView]:
 @api.post("/files")
 @guard("files.write", upload=True)
 @takes(query=UploadQuery, upload=True)
-@gives(FileView, status=201, errors=(409, 411, 413, 507))
-def create_files(query: UploadQuery) -> Created | Page[FileView]:
+@gives(FileView, status=201, errors=(409, 411, 413, 507), repeats=True)
+def create_files(query: UploadQuery) -> Response:
     """Upload files: a form with `file` parts, or one raw body with its `name` in the query.
 
     Several parts are stored together or not at all and answered as `{"items": […]}`.
     """
-    actor = current_actor()
     with refusals_heard():
-        files.check_upload(actor, query, announced_size())
+        if "Idempotency-Key" not in request.headers:  # a repetition finds its own file there, and is welcome
+            files.check_upload(current_actor(), query, announced_size())
         with received() as incoming:
-            views = files.create_files(actor, incoming.wishes(query))
+            return once(incoming.fingerprint(), lambda: _create(incoming.wishes(query)))
+
+
+def _create(uploads: list[tuple[NewFile, LocalDraft]]) -> Response:
+    views = files.create_files(current_actor(), uploads)
     if len(views) > 1:
-        return Page(items=views)
-    return created(views[0], url_for("files_api.show_file", file_id=views[0].id))
+        return answer(Page(items=views), 201)
+    return answer(created(views[0], url_for("files_api.show_file", file_id=views[0].id)))
 
 
 @api.get("/files/<uuid:file_id>")

@@ -10,6 +10,7 @@ from flask import Response, request
 
 from webapp.errors import FieldError, Invalid
 from webapp.http.conditional import matches_known
+from webapp.http.repetitions import once
 
 V = TypeVar("V", bound=Callable[..., Any])
 encoder = msgspec.json.Encoder()
@@ -29,12 +30,18 @@ def created(view: Any, url: str) -> Created:
 
 
 def gives(
-    view: Any = None, *, status: int = 200, errors: Iterable[int] = (), extra: Mapping[str, Any] | None = None
+    view: Any = None,
+    *,
+    status: int = 200,
+    errors: Iterable[int] = (),
+    extra: Mapping[str, Any] | None = None,
+    repeats: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
 
     A struct with a `version` gets an ETag and answers If-None-Match by 304; None answers 204; a Response passes.
-    `extra` is merged into the operation of the OpenAPI document.
+    `extra` is merged into the operation of the OpenAPI document. What answers 201 honours Idempotency-Key; with
+    `repeats` the view does so itself, because it reads its body itself.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Response]:
@@ -45,6 +52,8 @@ def gives(
                     "This operation takes no query parameters.",
                     errors=tuple(FieldError(name, "extra_forbidden", "Unknown parameter") for name in request.args),
                 )
+            if status == 201 and not repeats:
+                return once(request.get_data(), lambda: answer(function(*args, **kwargs), status))
             return answer(function(*args, **kwargs), status)
 
         given.gives = {"view": view, "status": status, "errors": tuple(errors), "extra": extra or {}}  # type: ignore[attr-defined]

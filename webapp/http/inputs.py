@@ -47,7 +47,7 @@ def read_json(model: type[I]) -> I:
     """The request's body. Raises Unsupported (415), Malformed (400), Invalid (422)."""
     if request.mimetype not in JSON:
         raise Unsupported("Send the body as application/json.")
-    raw = request.get_data(cache=False)
+    raw = request.get_data()
     try:
         return model.model_validate_json(raw, strict=True)
     except ValidationError as error:

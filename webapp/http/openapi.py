@@ -56,6 +56,12 @@ IF_MATCH: Document = {
     "schema": TEXT,
     "description": 'The version you saw, as in "7"',
 }
+IDEMPOTENCY_KEY: Document = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A repetition within 24 hours gets the first answer and does nothing",
+}
 IF_NONE_MATCH: Document = {"name": "If-None-Match", "in": "header", "schema": TEXT, "description": "Versions you know"}
 
 
@@ -142,6 +148,8 @@ def _operation(rule: Rule, method: str, view: Any, schemas: dict[Any, Document])
     }
     if description:
         operation["description"] = description
+    if gives["status"] == 201:
+        operation["parameters"].append(IDEMPOTENCY_KEY)
     if 412 in gives["errors"]:
         operation["parameters"].append(IF_MATCH)
     if versioned and method == "GET":

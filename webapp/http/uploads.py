@@ -74,6 +74,11 @@ class Incoming:
             (NewFile.model_validate({**wish, "name": _base_name(given) or name}), draft) for given, draft in self.parts
         ]
 
+    def fingerprint(self) -> bytes:
+        """What was sent, for telling a repetition from another request under the same key."""
+        told = [f"{name}={value}" for name, value in sorted(self.fields.items()) if name != "csrf_token"]
+        return "\0".join([*told, *(f"{name}:{draft.sha256()}" for name, draft in self.parts)]).encode()
+
     def only(self) -> LocalDraft:
         """The one file of a replacement."""
         if len(self.parts) != 1:
