@@ -23,7 +23,7 @@ class Pulse:
 
     def reset(self) -> None:
         """Forget everything: a forked child has none of its parent's threads."""
-        self._running: dict[int, StartedJob] = {}
+        self._running: dict[int, tuple[Flask, StartedJob]] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -31,31 +31,33 @@ class Pulse:
     def watches(self, app: Flask, job: StartedJob) -> Iterator[None]:
         """Beat for this job inside the block."""
         key = id(job)
-        self._running[key] = job
+        self._running[key] = app, job
         if self._thread is None:
-            self._start(app)
+            self._start()
         try:
             yield
         finally:
             del self._running[key]
 
-    def _start(self, app: Flask) -> None:
+    def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, args=(app,), name="pulse", daemon=True)
+                self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
                 self._thread.start()
 
-    def _beat(self, app: Flask) -> None:
+    def _beat(self) -> None:
         pause = threading.Event()
         while not pause.wait(current_settings().job_heartbeat):
             running = list(self._running.values())
-            if not running:
-                continue
-            try:
-                with app.app_context():
-                    heartbeat(running)
-            except HoldfastError as error:
-                log.warning("heartbeat_missed", jobs=len(running), error=error.detail)
+            for app in {app for app, _ in running}:  # tests have two, each with its database
+                self._beat_for(app, [job for owner, job in running if owner is app])
+
+    def _beat_for(self, app: Flask, jobs: list[StartedJob]) -> None:
+        try:
+            with app.app_context():
+                heartbeat(jobs)
+        except HoldfastError as error:
+            log.warning("heartbeat_missed", jobs=len(jobs), error=error.detail)
 
 
 pulse = Pulse()
