@@ -145,7 +145,7 @@ _DUE = (
 )
 _SEND = _by_dialect(
     _change(Job.id.in_(_DUE.with_only_columns(Job.id).with_for_update(skip_locked=True)), sent_at=_moment),
-    Job.id, Job.name, Job.queue,
+    Job.id, Job.name, Job.queue, Job.run_at,
 )  # fmt: skip
 _MARK = _by_dialect(
     _change(Job.id.in_(bindparam("ids", expanding=True)), Job.state == "queued", Job.run_at <= _moment,
@@ -181,8 +181,8 @@ def due_jobs(batch: int) -> Iterator[list[DueJob]]:
             _write(_MARK, ids=[job.id for job in found], moment=moment)
         return
     with translated(), db.engine.connect() as line, line.begin():
-        rows = line.execute(_SEND["postgresql"], {"moment": moment, "batch": batch})
-        yield [DueJob(*row[:3]) for row in rows]
+        rows = line.execute(_SEND["postgresql"], {"moment": moment, "batch": batch}).all()
+        yield [DueJob(*row[:3]) for row in sorted(rows, key=lambda row: (row.run_at, row.id))]  # an update has no order
 
 
 def forget_sending(queues: Collection[str], sent_before: datetime) -> int:
