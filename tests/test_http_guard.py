@@ -170,7 +170,8 @@ def test_a_local_path_is_followed(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [None, "", "files", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil", "https://evil.example", "javascript:1",
+    [None, "", "files", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil", "https://evil.example",
+     "javascript:1",
      "/\tevil", "/a\r\nX: y", "/a b", "/" + "x" * 2001, "\x00/a", " /a"],
 )  # fmt: skip
 def test_what_could_lead_elsewhere_is_not_followed(path: str | None) -> None:

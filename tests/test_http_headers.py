@@ -12,10 +12,8 @@ from webapp.config import use_settings
 from .plumbing import make_app
 
 HTTPS = {"PUBLIC_URL": "https://vault.harbour.example"}
-PRODUCTION = {
-    "APP_ENV": "production", "DATABASE_URL": "",
-    **{name: "kT9x" + name[:2] + "vQ2mZr7LpWd4HsYb1NcJf6GaEu0Xo5Ri" for name in ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")},
-}  # fmt: skip
+SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
+PRODUCTION = {"APP_ENV": "production", **{name: f"kT9x{name[:2]}vQ2mZr7LpWd4HsYb1NcJf6GaEu0Xo5Ri" for name in SECRETS}}
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from .conftest import csrf_of
 from .plumbing import make_app
 
 WISHES = "/api/v1/wishes"
+TEXT = st.text(st.characters(codec=None))
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +107,7 @@ def test_a_charset_is_no_obstacle(client: FlaskClient) -> None:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec=None)), inner), max_leaves=8))  # fmt: skip
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8))
 def test_no_json_is_a_500(client: FlaskClient, value: object) -> None:
     for body in (value, {"name": value}, {"name": "a", "tags": value}, {"name": "a", "number": value, "share": value}):
         assert send(client, json.dumps(body).encode("utf-8", "surrogatepass"))[0] < 500

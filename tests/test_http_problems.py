@@ -91,8 +91,11 @@ def test_invalid_input_names_its_fields(client: FlaskClient) -> None:
     assert errors == [{"field": "name", "code": "too_short", "message": "Longer, please."}]
 
 
-@pytest.mark.parametrize("path", ["/nope", "/api/v1/nope", "/%00", "/files/%ff", "/api/v1/files/" + "x" * 5000, "/static/nope.css",
-                                  "/static/../webapp/app.py", "/api/v1/files/..%2f..%2fetc", "/.env"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    ["/nope", "/api/v1/nope", "/%00", "/files/%ff", "/api/v1/files/" + "x" * 5000, "/static/nope.css", "/.env",
+     "/static/../webapp/app.py", "/api/v1/files/..%2f..%2fetc"],
+)  # fmt: skip
 def test_an_unknown_address_is_404(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
@@ -119,7 +122,8 @@ def test_a_wrong_method_is_405_and_says_which_are_right(client: FlaskClient) -> 
     [{"Accept": "\xff;q=x,,"}, {"Accept-Language": "xx-\xff;q=9"}, {"Cookie": "session=\xff; ;;=; session"},
      {"Cookie": "session=" + "x" * 8000}, {"If-None-Match": '"' * 999}, {"Content-Type": "a/b; charset=\xff"},
      {"Host": "ev il"}, {"Host": "a" * 300}, {"Host": "[::1"}, {"Range": "bytes=-"}, {"Authorization": "\xff"},
-     {"X-Forwarded-For": "', --"}, {"User-Agent": "\xff" * 3000}, {"X-CSRF-Token": "\xff"}, {"Accept-Encoding": "gzip;q=x"},
+     {"X-Forwarded-For": "', --"}, {"User-Agent": "\xff" * 3000}, {"X-CSRF-Token": "\xff"},
+     {"Accept-Encoding": "gzip;q=x"},
      {"If-Modified-Since": "yesterday"}, {"Content-Length": "x"}, {"Transfer-Encoding": "x"}],
     ids=str,
 )  # fmt: skip

@@ -17,7 +17,7 @@ def start_reports(settings: Settings) -> None:
     import sentry_sdk
 
     sentry_sdk.init(
-        dsn=settings.sentry_dsn.get_secret_value(), environment=settings.app_env, send_default_pii=False,
+        dsn=settings.sentry_dsn.get_secret_value(), environment=settings.app_env,
         max_request_body_size="never", include_local_variables=False, default_integrations=False, before_send=scrub,
     )  # fmt: skip
     _started = True
