@@ -166,27 +166,46 @@ def transaction() -> Iterator[None]:
         yield
         return
     session.rollback()  # a read that is still open would hold an old snapshot, and on SQLite refuse the write lock
-    with translated():
-        for prepare in before_writing:
-            prepare()
-        session.info.update(writing=True, callbacks=[])
-        try:
-            session.connection(execution_options={"write": True})
-            yield
-            session.commit()
-        except BaseException:
-            session.rollback()
-            raise
-        finally:
-            callbacks = session.info.pop("callbacks")
-            session.info.pop("writing")
+    callbacks: list[Callable[[], object]] = []
+    undos: list[Callable[[], object]] = []
+    try:
+        with translated():
+            for prepare in before_writing:
+                prepare()
+            session.info.update(writing=True, callbacks=callbacks, undos=undos)
+            try:
+                session.connection(execution_options={"write": True})
+                yield
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
+            finally:
+                for name in ("writing", "callbacks", "undos"):
+                    session.info.pop(name)
+    except Exception:
+        for undo in undos:
+            _try(undo)
+        raise
     for callback in callbacks:
         callback()
+
+
+def _try(undo: Callable[[], object]) -> None:
+    try:
+        undo()
+    except (HoldfastError, SQLAlchemyError, OSError):  # the first error is the one to tell
+        log.warning("undo_failed", exc_info=True)
 
 
 def after_commit(callback: Callable[[], None]) -> None:
     """Run the callback once the present transaction has committed; never when it rolls back."""
     db.session().info["callbacks"].append(callback)
+
+
+def after_rollback(undo: Callable[[], object]) -> None:
+    """Run `undo` when the present transaction has rolled back: it takes back what was done outside the database."""
+    db.session().info["undos"].append(undo)
 
 
 def read_rows(statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:

@@ -88,6 +88,10 @@ class Unsatisfiable(HoldfastError):
 
     status, code, title = 416, "range_not_satisfiable", "Range not satisfiable"
 
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The content has {size} bytes.")
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
 
 class Invalid(HoldfastError):
     """Readable, but a field's value is not acceptable; `errors` names each field."""

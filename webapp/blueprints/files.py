@@ -20,6 +20,7 @@ from webapp.http.uploads import announced_size, received, refusals_heard
 from webapp.infra.storage import LocalDraft
 from webapp.services import downloads, files, listings, trash, worklists
 from webapp.services.cursors import Page
+from webapp.services.downloads import ContentQuery
 from webapp.services.files import FileChange, FileMove, FileRename, FileView, NewFile, UploadQuery
 from webapp.services.folders import MoveQuery
 from webapp.services.listings import BrowseQuery, FileFilter
@@ -87,11 +88,12 @@ def trash_file(file_id: UUID) -> None:
 
 @api.get("/files/<uuid:file_id>/content")
 @guard("files.read")
+@takes(query=ContentQuery)
 @gives(bytes, errors=(404, 409, 416))
-def download_content(file_id: UUID) -> Response:
+def download_content(file_id: UUID, query: ContentQuery) -> Response:
     """Download; takes Range and conditions. `?inline=1` shows harmless types in the browser."""
     content = downloads.open_content(current_actor(), file_id)
-    return send_content(content, inline=request.args.get("inline") == "1")
+    return send_content(content, inline=query.inline)
 
 
 @api.put("/files/<uuid:file_id>/content")

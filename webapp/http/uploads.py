@@ -118,7 +118,10 @@ def _prove(token: str | None) -> None:
 
 
 def _receive_raw(stack: ExitStack) -> LocalDraft:
-    expected = request.content_length
+    length = request.environ.get("CONTENT_LENGTH")
+    if length and not length.isdecimal():
+        raise Malformed("Content-Length is not a number of bytes.")
+    expected = request.content_length if length else None
     if expected is None and not request.environ.get("wsgi.input_terminated"):
         raise LengthRequired("Send a Content-Length with the body.")
     _check_size(expected or 0)

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.db import db, read_row, read_rows, transactional
+from webapp.db import after_rollback, db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Unavailable
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
@@ -36,6 +36,9 @@ def adopt_draft(draft: LocalDraft) -> int:
                                  refcount=1, created_at=now(), facts={})  # fmt: skip
     adopted = row.on_conflict_do_update(index_elements=["sha256"], set_={"refcount": Blob.refcount + 1})
     blob = db.session.execute(adopted.returning(Blob.id, Blob.damaged_at)).one()
+    key = store().key(digest)
+    if store().size(key) is None:
+        after_rollback(lambda: _sweep_unless_busy(key, young=-1))
     store().keep(draft, replace=blob.damaged_at is not None)
     if blob.damaged_at:
         db.session.execute(update(Blob).where(Blob.id == blob.id).values(damaged_at=None))
@@ -103,7 +106,7 @@ def _sweep_unless_busy(key: str, young: float) -> int:
 
 @transactional
 def _sweep_key(key: str, young: float) -> int:
-    """Remove one key. Where no row names it one is made to be locked: an upload of the same bytes then waits its turn."""
+    """Remove one key. Where no row names it, one is made to be locked: an upload of the same bytes then waits."""
     digest = key.rsplit("/", 1)[-1]
     row = _insert()(Blob).values(
         id=next_id(), sha256=digest, size=0, storage_key=key, refcount=0, created_at=now(), facts={}

@@ -13,6 +13,14 @@ from webapp.infra.storage import store
 from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.models.record import live
 from webapp.policies import Actor, require
+from webapp.services.inputs import Input
+
+
+class ContentQuery(Input):
+    """How content comes: as a file to save, or shown in the browser where its type is harmless."""
+
+    inline: bool = False
+
 
 LARGE = 1024  # pixels: the preview on a file's page
 _CONTENT = (
