@@ -12,13 +12,14 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from tests.vault import Vault, empty_store
 from webapp.app import create_app
 from webapp.config import Settings, load_settings, use_settings
 from webapp.db import Base, db
 from webapp.infra import ids
+from webapp.models.users import Quota
 from webapp.policies import Actor
 from webapp.services import passwords, sessions, users
 
@@ -196,6 +197,17 @@ def vault(app: Flask, member: Actor, bearer: Callable[[Actor], dict[str, str]]) 
 def other_vault(app: Flask, stranger: Actor, bearer: Callable[[Actor], dict[str, str]]) -> Vault:
     """The same as a program of the stranger sees it."""
     return Vault(app, bearer(stranger), stranger)
+
+
+@pytest.fixture
+def quota(app: Flask) -> Callable[[Actor, int], None]:
+    """Sets how many bytes an account may hold: quota(actor, 1000)."""
+
+    def allow(actor: Actor, size: int) -> None:
+        with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+            connection.execute(update(Quota).where(Quota.user_id == actor.id).values(byte_limit=size))
+
+    return allow
 
 
 @pytest.fixture

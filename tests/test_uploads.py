@@ -10,6 +10,7 @@ from flask import Flask
 from tests.conftest import csrf_of
 from tests.vault import Vault, differences, good, problem, raw, stored_keys, traces
 from webapp.config import Settings, current_settings, use_settings
+from webapp.db import db
 from webapp.infra.storage import store
 
 BOUNDARY = "----edge"
@@ -204,6 +205,30 @@ def test_an_unknown_length_does_not_get_past_the_limit(vault: Vault, limited: An
     options = {**raw(b"x" * 5000), "environ_overrides": {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}}
     problem(vault.call("POST", "/files", query_string={"name": "a.txt"}, **options), 413)
     assert traces() == before
+
+
+def test_no_database_connection_is_held_while_a_body_comes_in(vault: Vault) -> None:
+    file, folder = vault.upload("a.txt"), vault.folder("Inside")["id"]
+    held: list[int] = []
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            held.append(db.engine.pool.checkedout())  # type: ignore[attr-defined]
+            return super().read(size)
+
+        def readinto(self, buffer: Any) -> int:
+            held.append(db.engine.pool.checkedout())  # type: ignore[attr-defined]
+            return super().readinto(buffer)
+
+    for method, path, query in (
+        ("POST", "/files", {"name": "b.txt", "folder_id": folder}),
+        ("PUT", f"/files/{file['id']}/content", {}),
+    ):
+        before = len(held)
+        body = {"input_stream": Slow(b"slowly"), "environ_overrides": {"CONTENT_LENGTH": "6"}}
+        assert vault.call(method, path, query_string=query, **body).status_code in {200, 201}
+        assert len(held) > before
+    assert set(held) == {0}
 
 
 def test_the_type_follows_the_bytes_not_the_name(vault: Vault) -> None:

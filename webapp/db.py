@@ -79,7 +79,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     }
     return {
         "pool_size": settings.database_pool_size,
-        "max_overflow": 0,
+        # A request may hold two connections, a session's and a hot read's: more than there are threads, or all wait.
+        "max_overflow": max(settings.database_pool_size, settings.web_threads + settings.job_threads),
         "pool_timeout": 5,
         "pool_recycle": 1800,
         "skip_autocommit_rollback": True,
@@ -206,6 +207,11 @@ def after_commit(callback: Callable[[], None]) -> None:
 def after_rollback(undo: Callable[[], object]) -> None:
     """Run `undo` when the present transaction has rolled back: it takes back what was done outside the database."""
     db.session().info["undos"].append(undo)
+
+
+def release_connection() -> None:
+    """Give the session's connection back before something slow, such as a client's body. Ends an open read."""
+    db.session.remove()
 
 
 def read_rows(statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:

@@ -9,7 +9,7 @@ import msgspec
 from pydantic import ConfigDict, Field
 from sqlalchemy import bindparam, func, insert
 
-from webapp.db import db, read_row, transactional
+from webapp.db import db, read_row, release_connection, transactional
 from webapp.errors import Invalid, Missing
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
@@ -137,17 +137,23 @@ def show_file(actor: Actor, file_id: UUID) -> FileView:
 def check_upload(actor: Actor, query: UploadQuery, size: int | None) -> None:
     """Refuse before the first byte what would be refused after the last: name, folder, taken name, quota."""
     require(actor, "files.write")
-    parent = find_parent(actor, query.folder_id, "folder_id")
-    if query.name is not None:
-        check_name(query.name)
-        if query.conflict == "refuse":
-            refuse_taken(actor.id, parent.id if parent else None, query.name)
     check_room(actor, size)
+    try:
+        parent = find_parent(actor, query.folder_id, "folder_id")
+        if query.name is not None:
+            check_name(query.name)
+            if query.conflict == "refuse":
+                refuse_taken(actor.id, parent.id if parent else None, query.name)
+    finally:
+        release_connection()  # the body may take hours
 
 
 def check_replacement(actor: Actor, file_id: UUID, expected: int | None, size: int | None) -> None:
     """The same for a new version of a file."""
-    check_version(find_file(actor, file_id, "files.write").version, expected)
+    try:
+        check_version(find_file(actor, file_id, "files.write").version, expected)
+    finally:
+        release_connection()  # the body may take hours
     check_room(actor, size)
 
 
