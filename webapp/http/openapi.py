@@ -201,6 +201,7 @@ def _responses(method: str, view: Any, schemas: dict[Any, Document], versioned: 
     errors = {*gives["errors"], 422, 429, 500, 503}
     errors |= {401, 403} if view.permission is not None else set()
     errors |= {400, 413, 415} if takes["body"] is not None or takes["upload"] else set()
+    errors |= {400} if 412 in errors else set()
     for status in sorted(errors):
         problem = {"application/problem+json": {"schema": {"$ref": COMPONENT.format(name="Problem")}}}
         responses[str(status)] = {"description": HTTP_STATUS_CODES[status], "content": problem}

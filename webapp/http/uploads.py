@@ -102,6 +102,8 @@ def received() -> Iterator[Incoming]:
             cast(VaultRequest, request).drafts = stack
             parts = [(item.filename or "", cast(Any, item.stream).draft) for item in request.files.getlist("file")]
             fields = dict(request.form)
+            if None in fields:  # what werkzeug makes of a part whose Content-Disposition has no name
+                raise Malformed("Every field of a form has a name.")
             _prove(fields.get("csrf_token"))
         else:
             _prove(None)
