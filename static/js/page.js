@@ -89,6 +89,13 @@ document.addEventListener("toggle", (event) => {
   if (event.target.matches?.("details.popup[open]")) event.target.querySelector(".popup-form input:not([type=hidden])")?.focus();
 }, true);
 
+// A live list rests in a hidden window, and for good once the person went on to older rows: they would vanish again
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt } = event.detail;
+  if (elt.matches("tbody") && (document.hidden || elt.dataset.grown)) event.preventDefault();
+  if (elt.closest(".row-more")) elt.closest("tbody").dataset.grown = "yes";
+});
+
 // The button that was pressed shows that it works, and a second press changes nothing
 document.addEventListener("submit", (event) => {
   const button = event.submitter;
