@@ -33,7 +33,7 @@ FAILURES: dict[str, Callable[[], BaseException]] = {
     "stale": errors.Stale,
     "large": errors.TooLarge,
     "unsupported": errors.Unsupported,
-    "range": errors.Unsatisfiable,
+    "range": lambda: errors.Unsatisfiable(10),
     "invalid": lambda: errors.Invalid.field("name", "too_short", "Longer, please."),
     "locked": errors.Locked,
     "limited": lambda: errors.Limited("Slowly.", retry_after=6.2),
