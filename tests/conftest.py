@@ -22,6 +22,7 @@ from webapp.infra import ids
 from webapp.models.users import Quota
 from webapp.policies import Actor
 from webapp.services import passwords, sessions, users
+from webapp.services.caches import layers
 
 PASSWORD = "Correct-Horse-7-Battery"
 passwords.hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the suite hashes thousands of times
@@ -114,6 +115,7 @@ def app(session_app: Flask) -> Iterator[Flask]:
     with session_app.app_context():
         empty(session_app)
         sessions.forget_identities()
+        layers().near.clear()
         yield session_app
         db.session.rollback()
 

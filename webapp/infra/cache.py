@@ -6,9 +6,8 @@ from typing import Any
 import msgspec
 from flask_caching.backends.base import BaseCache
 
-from webapp.infra.redis import FAILURES, connect
+from webapp.infra.redis import Guarded
 
-REST = 5.0  # seconds without Redis after a failure
 PREFIX = "holdfast:cache:"
 CROWD = 10_000  # values of a process before those that end soonest give way
 
@@ -18,8 +17,7 @@ class RedisCache(BaseCache):
 
     def __init__(self, url: str, default_timeout: int = 300) -> None:
         super().__init__(default_timeout)
-        self._redis = connect(url)
-        self._rests_until = 0.0
+        self._redis = Guarded(url)
 
     @classmethod
     def factory(cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]) -> "RedisCache":
@@ -41,20 +39,14 @@ class RedisCache(BaseCache):
 
     def delete(self, key: str) -> bool:
         """Forget the value. Raises redis' errors: who invalidates must know that it worked."""
-        return bool(self._redis.delete(PREFIX + key))
+        return bool(self._redis.client().delete(PREFIX + key))
 
     def has(self, key: str) -> bool:
         """Whether there is a value."""
         return bool(self._try("exists", PREFIX + key))
 
     def _try(self, command: str, *args: Any, **kwargs: Any) -> Any:
-        if time.monotonic() < self._rests_until:
-            return None
-        try:
-            return getattr(self._redis, command)(*args, **kwargs)
-        except FAILURES:
-            self._rests_until = time.monotonic() + REST
-            return None
+        return self._redis.try_(lambda redis: getattr(redis, command)(*args, **kwargs))
 
 
 class ProcessCache(BaseCache):
@@ -78,7 +70,8 @@ class ProcessCache(BaseCache):
         """Keep a JSON value for `timeout` seconds."""
         moment = time.monotonic()
         if len(self._values) >= CROWD:
-            living = sorted(((k, v) for k, v in list(self._values.items()) if v[0] > moment), key=lambda pair: pair[1][0])
+            living = [pair for pair in list(self._values.items()) if pair[1][0] > moment]
+            living.sort(key=lambda pair: pair[1][0])
             self._values = dict(living[-CROWD // 2 :])
         seconds = timeout if timeout is not None else self.default_timeout
         self._values[key] = (moment + seconds, msgspec.json.encode(value))

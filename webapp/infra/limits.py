@@ -5,20 +5,27 @@ Losing Redis never fails a request and never opens a limit: the process goes on 
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from limits import parse
 from limits.storage import Storage
 
 from webapp.config import current_settings
-from webapp.infra.redis import FAILURES, connect
+from webapp.infra.redis import FAILURES, Guarded
 
-T = TypeVar("T")
-REST = 5.0  # seconds without Redis after a failure
 PREFIX = "holdfast:limit:fixed:"  # by strategy: another one keeps another type of value under its keys
 CROWD = 10_000  # counters before those that are over get swept out
+
+
+COUNT = """
+local total = redis.call('INCRBY', KEYS[1], ARGV[1])
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  redis.call('EXPIRE', KEYS[1], ARGV[2])
+  left = ARGV[2] * 1000
+end
+return {total, left}
+"""
 
 
 @dataclass(slots=True)
@@ -44,8 +51,7 @@ class ExactStorage(Storage):
     def __init__(self, uri: str | None = None, **_options: float | str | bool) -> None:
         super().__init__(uri)
         url = current_settings().redis_url
-        self._redis = connect(url.get_secret_value()) if url else None
-        self._rests_until = 0.0
+        self._redis = Guarded(url.get_secret_value()) if url else None
         self._counters: dict[str, Counter] = {}
         self._lock = threading.Lock()
 
@@ -94,8 +100,8 @@ class ExactStorage(Storage):
         """Forget one counter, here and in Redis."""
         with self._lock:
             self._counters.pop(key, None)
-        if self._redis and time.monotonic() >= self._rests_until:
-            self._try(lambda: self._redis.delete(PREFIX + key) if self._redis else None)
+        if self._redis:
+            self._redis.try_(lambda redis: redis.delete(PREFIX + key))
 
     def _counter(self, key: str, expiry: int) -> Counter:
         moment = time.time()
@@ -108,29 +114,10 @@ class ExactStorage(Storage):
 
     def _lease(self, key: str, expiry: int, amount: int) -> tuple[int, float] | None:
         """Total in Redis after adding `amount`, and the seconds its window still lasts; None without Redis."""
-        if self._redis is None or time.monotonic() < self._rests_until:
+        if self._redis is None:
             return None
-        name, redis = PREFIX + key, self._redis
-
-        def add() -> tuple[int, float]:
-            pipe = redis.pipeline(transaction=False)
-            pipe.set(name, 0, ex=expiry, nx=True)
-            pipe.incrby(name, amount)
-            pipe.pttl(name)
-            _, total, left = pipe.execute()
-            if left < 0:  # it ran out between the commands
-                redis.expire(name, expiry)
-                left = expiry * 1000
-            return total, left / 1000
-
-        return self._try(add)
-
-    def _try(self, action: Callable[[], T]) -> T | None:
-        try:
-            return action()
-        except FAILURES:
-            self._rests_until = time.monotonic() + REST
-            return None
+        answer = self._redis.try_(lambda redis: redis.eval(COUNT, 1, PREFIX + key, amount, expiry))
+        return (int(answer[0]), int(answer[1]) / 1000) if answer else None
 
 
 class LeasedStorage(ExactStorage):

@@ -1,8 +1,7 @@
 """Short questions to servers: does somebody answer there? Each is bounded by about a second."""
 
 from functools import lru_cache
-
-from redis import Redis
+from typing import Any
 
 from webapp.infra.redis import connect
 
@@ -26,5 +25,5 @@ def ping_broker(url: str) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _client(url: str) -> Redis:
+def _client(url: str) -> Any:
     return connect(url)

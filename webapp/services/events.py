@@ -15,6 +15,7 @@ from webapp.infra.wakeups import wake_relay
 from webapp.models.audit import AuditEntry
 from webapp.models.jobs import KINDS, Job, JobKind
 from webapp.policies import Actor
+from webapp.services.caches import forget
 
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "file.created": ("files.sniff", "files.verify", "files.thumbnail"),
@@ -50,6 +51,7 @@ def record(
             request_id=actor.request_id,
         )
     )
+    forget(target.owner_id, event)
     return queue_jobs(actor, SUBSCRIPTIONS.get(event, ()), target)
 
 

@@ -19,6 +19,7 @@ from webapp.models.jobs import Job
 from webapp.models.record import live
 from webapp.models.users import User
 from webapp.policies import Actor, require
+from webapp.services.caches import FOLDERS, cached
 from webapp.services.cursors import Page, decode_cursor, encode_cursor, page_of
 from webapp.services.files import FILE_COLUMNS, FileView, view_row
 from webapp.services.inputs import Input, Line
@@ -99,10 +100,15 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
 
 def folder_number(actor: Actor, folder_id: UUID) -> int:
     """Internal id of a folder of the actor's. Raises Missing."""
-    row = read_row(_FOLDER, {"owner_id": actor.id, "folder_id": folder_id})
-    if row is None:
+    number = cached(FOLDERS, actor.id, str(folder_id), lambda: _read_number(actor.id, folder_id))
+    if number is None:
         raise Missing("There is no such folder.")
-    return int(row.id)
+    return number
+
+
+def _read_number(owner_id: int, folder_id: UUID) -> int | None:
+    row = read_row(_FOLDER, {"owner_id": owner_id, "folder_id": folder_id})
+    return None if row is None else int(row.id)
 
 
 _FOLDER = live(Folder, Folder.id).where(Folder.owner_id == bindparam("owner_id"), Folder.uuid == bindparam("folder_id"))

@@ -16,6 +16,7 @@ from webapp.infra.storage import LocalDraft, store
 from webapp.models.files import File, FileVersion, Preview, any_locked_blob, any_previews_of
 from webapp.models.record import live
 from webapp.policies import Actor, require
+from webapp.services.caches import PREVIEWS, cached, forget_now
 from webapp.services.inputs import Input
 from webapp.services.inspections import Content, Found, Work, add_facts, find_content, read_bytes
 from webapp.services.jobs import Hopeless
@@ -56,10 +57,16 @@ class PreviewView(msgspec.Struct, frozen=True, kw_only=True):
 def find_preview(actor: Actor, file_id: UUID, size: int) -> PreviewView:
     """The preview of a file's current content. Raises Missing for a file that is not theirs, or that has none (yet)."""
     require(actor, "files.read")
-    row = read_row(_PREVIEW, {"owner_id": actor.id, "file_id": file_id, "size": size})
-    if row is None:
+    found = cached(PREVIEWS, actor.id, f"{file_id}:{size}", lambda: _read_address(actor.id, file_id, size))
+    if found is None:
         raise Missing("There is no preview of this file.")
-    return PreviewView(key=row.storage_key, mime=row.mime, etag=row.storage_key.rsplit("/", 1)[-1], size=row.byte_size)
+    key, mime, length = found
+    return PreviewView(key=key, mime=mime, etag=key.rsplit("/", 1)[-1], size=length)
+
+
+def _read_address(owner_id: int, file_id: UUID, size: int) -> tuple[str, str, int] | None:
+    row = read_row(_PREVIEW, {"owner_id": owner_id, "file_id": file_id, "size": size})
+    return None if row is None else (row.storage_key, row.mime, row.byte_size)
 
 
 def make_previews(job: Work) -> Found:
@@ -68,8 +75,15 @@ def make_previews(job: Work) -> Found:
     Raises Hopeless, in words for people, when this content cannot be drawn.
     """
     content = find_content(job)
-    if content is None or _has_all(content.blob_id):
+    if content is None:
         return None
+    try:
+        return None if _has_all(content.blob_id) else _draw(job, content)
+    finally:
+        forget_now(content.owner_id, "file.previewed")
+
+
+def _draw(job: Work, content: Content) -> Found:
     # The name's word does not count and the other job may not be through: look at the bytes.
     mime = sniff(content.name, content.size, lambda start, length: read_bytes(content.storage_key, start, length)).mime
     if mime not in DRAWABLE:
