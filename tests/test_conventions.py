@@ -86,7 +86,9 @@ def test_every_page_deed_has_an_api_twin_that_needs_the_same_permission(house: F
 def test_every_template_compiles_has_a_title_and_no_inline_style_or_script(house: Flask, path: Path) -> None:
     source = path.read_text()
     house.jinja_env.compile(source, str(path))
-    assert not re.search(r'\sstyle="|\son[a-z]+="|<style|javascript:', source)
+    if path.parent.name != "mail":  # mail programs load no style sheets, and no policy of ours reaches them
+        assert not re.search(r'\sstyle="|<style', source)
+    assert not re.search(r'\son[a-z]+="|javascript:', source)
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>", source)
     if "{% extends" in source and not path.name.startswith("_"):
         assert "{% block title %}" in source

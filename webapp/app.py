@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
 from flask import Blueprint, Flask, request
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
@@ -65,6 +66,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     use_settings(settings)
     configure_logging(settings)
     start_reports(settings)
+    if settings.mail_url is None:
+        structlog.get_logger("webapp").warning("no_mail_server", hint="Set MAIL_URL; until then every mail fails.")
     app = Vault("webapp", template_folder=str(ROOT / "templates"), static_folder=None)
     app.request_class = VaultRequest
     app.config.from_mapping(flask_options(settings))

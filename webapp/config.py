@@ -7,16 +7,18 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from email.utils import parseaddr
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "MIGRATION_DATABASE_URL",
-           "REDIS_URL", "RABBITMQ_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN")  # fmt: skip
+           "REDIS_URL", "RABBITMQ_URL", "MAIL_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN")  # fmt: skip
 KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
 EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "12345678")
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -37,6 +39,7 @@ def _split(value: object) -> object:
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
 
 class Settings(BaseModel):
     """Everything the process knows about its surroundings. Field names are the variables in lower case."""
@@ -75,6 +78,15 @@ class Settings(BaseModel):
     job_heartbeat: float = Field(5, gt=0, description="seconds between two signs of life of a running job")
     job_orphan_after: float = Field(30, gt=0, description="seconds without one until the job is taken back")
 
+    job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
+    dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
+    trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
+    scrub_bytes: int = Field(20 * 10**9, ge=1, description="stored bytes that are read again each night")
+
+    mail_url: SecretStr | None = None
+    mail_from: str = "Holdfast <holdfast@localhost>"
+    webhook_allowed_networks: Networks = ()
+    webhook_log_days: int = Field(30, ge=1, le=3650, description="days that deliveries and their answers are kept")
     cors_origins: CommaList = ()
     trusted_proxies: int = Field(0, ge=0, le=10)
     rate_limit: str = Field("1200 per minute", description="of one account or address, over all ordinary routes")
@@ -123,6 +135,27 @@ class Settings(BaseModel):
         return value
 
     @field_validator("storage_url")
+    @field_validator("mail_url")
+    @classmethod
+    def _known_mail(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or value.get_secret_value() == "console:":
+            return value
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("must be smtp://user:password@host:port, smtps://… or console:")
+        query = parse_qs(parts.query)
+        if set(query) - {"tls"} or not set(query.get("tls", ())) <= {"required", "auto", "off"}:
+            raise ValueError("knows one option, ?tls=required, auto or off")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        local, _, domain = parseaddr(value)[1].rpartition("@")
+        if not local or not domain or not value.isprintable():
+            raise ValueError("must be an address, such as Holdfast <vault@example.org>")
+        return value
+
     @classmethod
     def _known_store(cls, value: str) -> str:
         if not value.startswith("file:///"):
@@ -181,9 +214,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if values.get("app_env") == "production":
         faults += _production_faults(values, raw)
         for name in KEYS:
+        values.setdefault("mail_from", f"Holdfast <holdfast@{urlsplit(values.get('public_url', '')).hostname}>")
             values.setdefault(name.lower(), "absent")  # named once by _production_faults, not again by the model
     else:
         for name in KEYS:
+        values.setdefault("mail_url", "console:")
             values.setdefault(name.lower(), _kept_secret(var_dir / "secrets" / name.lower()))
     try:
         settings: Settings | None = Settings.model_validate(values)

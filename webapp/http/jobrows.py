@@ -35,6 +35,7 @@ TITLES = {
     "files.sniff": lazy_gettext("Type detection"),
     "files.verify": lazy_gettext("Checksum"),
     "files.thumbnail": lazy_gettext("Preview"),
+    "mails.send": lazy_gettext("Mail"),
     "upkeep.sweep_blobs": lazy_gettext("Sweep of orphaned bytes"),
 }
 

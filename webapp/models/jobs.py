@@ -31,6 +31,7 @@ KINDS = {
         JobKind("files.sniff", "Type detection", "files"),
         JobKind("files.verify", "Checksum", "files"),
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
+        JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300),
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
     )
 }

@@ -54,6 +54,10 @@ class DueJob(NamedTuple):
     name: str
     queue: str
 
+    def __init__(self, detail: str = "", result: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.result = result
+
 
 @dataclass(slots=True)
 class StartedJob:
@@ -107,20 +111,34 @@ def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[A
 
 _job_id: BindParameter[int] = bindparam("job_id")
 _MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("begun", type_=Instant()))
-_START = _by_dialect(
-    _change(
-        Job.id == _job_id, Job.state == "queued", Job.run_at <= bindparam("due_by", type_=Instant()),
-        state="running", attempts=Job.attempts + 1, progress=0, started_at=_moment, heartbeat_at=_moment,
-        finished_at=None,
-    ),
-    Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts, Job.started_at,
-)  # fmt: skip
-_FINISH = _by_dialect(
-    _change(*_MINE, state="done", progress=100, error=None, finished_at=_moment, result=bindparam("outcome")), Job.id
-)
+_ids: BindParameter[Any] = bindparam("ids", expanding=True)
+_AMONG = {"sqlite": Job.id.in_(_ids), "postgresql": Job.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))}
+# `state || ''` keeps PostgreSQL from the partial indexes on state: in a busy queue they hold mostly dead entries, and
+# the primary key leads straight to the row.
+_STATE = {"sqlite": Job.state, "postgresql": Job.state + literal("")}
+_DUE_BY = Job.run_at <= bindparam("due_by", type_=Instant())
+_RUN = {"state": "running", "attempts": Job.attempts + 1, "progress": 0, "started_at": _moment,
+        "heartbeat_at": _moment, "finished_at": None}  # fmt: skip
+_START = {
+    dialect: _by_dialect(
+        _change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
+        Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts,
+        Job.started_at,
+    )[dialect] for dialect, among in _AMONG.items()
+}  # fmt: skip
+_END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
+_own_end = cast(bindparam("ends"), JSONB)[cast(Job.id, String)]  # of {id: [started_at, result]}
+_FINISH = {
+    "sqlite": _by_dialect(_change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
+    "postgresql": _by_dialect(
+        _change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
+                Job.started_at == cast(_own_end[0].astext, Instant()),
+                **_END, result=func.nullif(_own_end[1], literal_column("'null'::jsonb"))), Job.id,
+    )["postgresql"],
+}  # fmt: skip
 _FAIL = _by_dialect(
     _change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
-            sent_at=None, finished_at=bindparam("ended_at")), Job.id,
+            sent_at=None, finished_at=bindparam("ended_at"), result=bindparam("outcome")), Job.id,
 )  # fmt: skip
 _PROGRESS = _by_dialect(_change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
 _RUNS = tuple_(Job.id, Job.started_at).in_(bindparam("runs", expanding=True))
@@ -219,7 +237,15 @@ def heartbeat(jobs: Collection[StartedJob]) -> None:
 
 def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
     """The work is done. False when the job was no longer this runner's: then nothing changes."""
-    return bool(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result))
+    return bool(finish_jobs([(job, result)]))
+
+
+def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int:
+    """The same for several at once; how many were still ours."""
+    if db.engine.dialect.name == "sqlite":
+        return sum(len(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result)) for job, result in ends)
+    told = {str(job.id): (job.started_at, result) for job, result in ends}
+    return len(_write(_FINISH, ids=[job.id for job, _ in ends], ends=msgspec.json.encode(told).decode()))
 
 
 def fail_attempt(job: StartedJob, error: BaseException) -> str:
@@ -233,7 +259,7 @@ def fail_attempt(job: StartedJob, error: BaseException) -> str:
     later = moment + timedelta(seconds=delay_after(job.attempts, KINDS.get(job.name, JobKind(job.name, job.name))))
     changed = _write(_FAIL, job_id=job.id, begun=job.started_at, next_state=state, reason=text_of(error),
                      next_run_at=later if state == "queued" else moment, ended_at=None if state == "queued" else moment,
-                     moment=moment)  # fmt: skip
+                     outcome=getattr(error, "result", None), moment=moment)  # fmt: skip
     return state if changed else ""
 
 
