@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -33,7 +34,7 @@ addEventListener("securitypolicyviolation", (event) => {
 
 @dataclass(frozen=True, slots=True)
 class RunningVault:
-    """Where it answers, and the link of its first start."""
+    """Where it answers, and the link of its first start, where nobody has an account."""
 
     url: str
     setup_link: str
@@ -52,9 +53,9 @@ def running_vault(home: Path, **extra: str) -> Iterator[RunningVault]:
     try:
         wait_until(lambda: process.poll() is not None or _answers(url), about="the vault")
         story = log.read_text()
+        assert process.poll() is None, story[-3000:]
         found = re.search(r"http://\S+/setup\?token=\S+", story)
-        assert found, f"no set-up link in:\n{story[-3000:]}"
-        yield RunningVault(url, found[0], log)
+        yield RunningVault(url, found[0] if found else "", log)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -155,12 +156,14 @@ def picture(width: int = 1600, height: int = 1067, hue: float = 0.55) -> bytes:
             colour = mix((20, 110 + shift // 2, 120), (8, 40, 60), (line - horizon) / (height - horizon))
         draw.line([(0, line), (width, line)], fill=colour)
     radius, middle = height // 9, width * 2 // 3
-    draw.ellipse([middle - radius, horizon - radius, middle + radius, horizon + radius], fill=(255, 236, 190))
-    draw.rectangle([0, horizon, width, horizon + radius], fill=(20, 110 + shift // 2, 120))
-    for number in range(60):
-        left = (number * 7919) % width
-        top = horizon + 8 + (number * 104729) % (height - horizon - 8)
-        draw.line([(left, top), (left + 20 + number % 60, top)], fill=(120, 180, 180), width=2)
+    draw.pieslice([middle - radius, horizon - radius, middle + radius, horizon + radius], 180, 360, fill=(255, 236, 190))
+    chance = random.Random(width + shift)
+    for _ in range(160):
+        far = chance.random() ** 2
+        left, top = chance.randrange(-60, width), horizon + 6 + far * (height - horizon)
+        near = abs(left - middle) < radius * (1 + far * 2)
+        shade = (230, 214, 176) if near else (60, 128 + shift // 2, 132)
+        draw.line([(left, top), (left + 12 + far * 110, top)], fill=shade, width=1 + round(far * 3))
     out = io.BytesIO()
     image.filter(ImageFilter.GaussianBlur(1)).save(out, "JPEG", quality=86)
     return out.getvalue()
@@ -178,7 +181,7 @@ def document(title: str, pages: int = 3) -> bytes:
         canvas.drawString(72, 760, title)
         canvas.setFont("Helvetica", 11)
         for line in range(34):
-            canvas.drawString(72, 720 - line * 18, f"{number}.{line + 1}  Berth, tide and cargo as agreed at the harbour office. " * 1)
+            canvas.drawString(72, 720 - line * 18, f"{number}.{line + 1}  Berth, tide and cargo as agreed at the harbour office.")
         canvas.showPage()
     canvas.save()
     return out.getvalue()
