@@ -38,8 +38,8 @@ def _split(value: object) -> object:
 
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
-
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+
 
 class Settings(BaseModel):
     """Everything the process knows about its surroundings. Field names are the variables in lower case."""
@@ -77,7 +77,6 @@ class Settings(BaseModel):
     job_threads: int = Field(2, ge=1, le=64)
     job_heartbeat: float = Field(5, gt=0, description="seconds between two signs of life of a running job")
     job_orphan_after: float = Field(30, gt=0, description="seconds without one until the job is taken back")
-
     job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
     dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
     trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
@@ -87,6 +86,7 @@ class Settings(BaseModel):
     mail_from: str = "Holdfast <holdfast@localhost>"
     webhook_allowed_networks: Networks = ()
     webhook_log_days: int = Field(30, ge=1, le=3650, description="days that deliveries and their answers are kept")
+
     cors_origins: CommaList = ()
     trusted_proxies: int = Field(0, ge=0, le=10)
     rate_limit: str = Field("1200 per minute", description="of one account or address, over all ordinary routes")
@@ -134,7 +134,6 @@ class Settings(BaseModel):
             raise ValueError("must start with amqp:// or amqps://")
         return value
 
-    @field_validator("storage_url")
     @field_validator("mail_url")
     @classmethod
     def _known_mail(cls, value: SecretStr | None) -> SecretStr | None:
@@ -156,6 +155,7 @@ class Settings(BaseModel):
             raise ValueError("must be an address, such as Holdfast <vault@example.org>")
         return value
 
+    @field_validator("storage_url")
     @classmethod
     def _known_store(cls, value: str) -> str:
         if not value.startswith("file:///"):
@@ -213,12 +213,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     values.setdefault("storage_url", f"file://{var_dir / 'blobs'}")
     if values.get("app_env") == "production":
         faults += _production_faults(values, raw)
-        for name in KEYS:
         values.setdefault("mail_from", f"Holdfast <holdfast@{urlsplit(values.get('public_url', '')).hostname}>")
+        for name in KEYS:
             values.setdefault(name.lower(), "absent")  # named once by _production_faults, not again by the model
     else:
-        for name in KEYS:
         values.setdefault("mail_url", "console:")
+        for name in KEYS:
             values.setdefault(name.lower(), _kept_secret(var_dir / "secrets" / name.lower()))
     try:
         settings: Settings | None = Settings.model_validate(values)
