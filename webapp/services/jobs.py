@@ -36,9 +36,13 @@ PROGRESS_EVERY = 0.5  # seconds between two writes of a job's progress
 
 
 class Hopeless(HoldfastError):
-    """Raised by a job that no repetition can help; its text is shown to the owner."""
+    """Raised by a job that no repetition can help; its text is shown to the owner. `result` is kept with the job."""
 
     status, code, title = 422, "hopeless", "This cannot be done"
+
+    def __init__(self, detail: str = "", result: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.result = result
 
 
 class Taken(HoldfastError):
@@ -53,10 +57,6 @@ class DueJob(NamedTuple):
     id: int
     name: str
     queue: str
-
-    def __init__(self, detail: str = "", result: dict[str, Any] | None = None) -> None:
-        super().__init__(detail)
-        self.result = result
 
 
 @dataclass(slots=True)
@@ -111,31 +111,17 @@ def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[A
 
 _job_id: BindParameter[int] = bindparam("job_id")
 _MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("begun", type_=Instant()))
-_ids: BindParameter[Any] = bindparam("ids", expanding=True)
-_AMONG = {"sqlite": Job.id.in_(_ids), "postgresql": Job.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))}
-# `state || ''` keeps PostgreSQL from the partial indexes on state: in a busy queue they hold mostly dead entries, and
-# the primary key leads straight to the row.
-_STATE = {"sqlite": Job.state, "postgresql": Job.state + literal("")}
-_DUE_BY = Job.run_at <= bindparam("due_by", type_=Instant())
-_RUN = {"state": "running", "attempts": Job.attempts + 1, "progress": 0, "started_at": _moment,
-        "heartbeat_at": _moment, "finished_at": None}  # fmt: skip
-_START = {
-    dialect: _by_dialect(
-        _change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
-        Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts,
-        Job.started_at,
-    )[dialect] for dialect, among in _AMONG.items()
-}  # fmt: skip
-_END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
-_own_end = cast(bindparam("ends"), JSONB)[cast(Job.id, String)]  # of {id: [started_at, result]}
-_FINISH = {
-    "sqlite": _by_dialect(_change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
-    "postgresql": _by_dialect(
-        _change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
-                Job.started_at == cast(_own_end[0].astext, Instant()),
-                **_END, result=func.nullif(_own_end[1], literal_column("'null'::jsonb"))), Job.id,
-    )["postgresql"],
-}  # fmt: skip
+_START = _by_dialect(
+    _change(
+        Job.id == _job_id, Job.state == "queued", Job.run_at <= bindparam("due_by", type_=Instant()),
+        state="running", attempts=Job.attempts + 1, progress=0, started_at=_moment, heartbeat_at=_moment,
+        finished_at=None,
+    ),
+    Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts, Job.started_at,
+)  # fmt: skip
+_FINISH = _by_dialect(
+    _change(*_MINE, state="done", progress=100, error=None, finished_at=_moment, result=bindparam("outcome")), Job.id
+)
 _FAIL = _by_dialect(
     _change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
             sent_at=None, finished_at=bindparam("ended_at"), result=bindparam("outcome")), Job.id,
@@ -237,15 +223,7 @@ def heartbeat(jobs: Collection[StartedJob]) -> None:
 
 def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
     """The work is done. False when the job was no longer this runner's: then nothing changes."""
-    return bool(finish_jobs([(job, result)]))
-
-
-def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int:
-    """The same for several at once; how many were still ours."""
-    if db.engine.dialect.name == "sqlite":
-        return sum(len(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result)) for job, result in ends)
-    told = {str(job.id): (job.started_at, result) for job, result in ends}
-    return len(_write(_FINISH, ids=[job.id for job, _ in ends], ends=msgspec.json.encode(told).decode()))
+    return bool(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result))
 
 
 def fail_attempt(job: StartedJob, error: BaseException) -> str:
