@@ -16,7 +16,8 @@ KEPT = [
 
 REFUSED = [
     "", " ", "\t", ".", "..", "...", ". .", "../x", "..\\x", "/etc/passwd", "C:\\x", "a/b", "x/", "\\", "/",
-    "nul\0.txt", "\0", "new\nline.txt", "carriage\rreturn", "tab\there", "esc\x1b[31m.txt", "del\x7f", "c1\x85.txt", "bell\x07",
+    "nul\0.txt", "\0", "new\nline.txt", "carriage\rreturn", "tab\there",
+    "esc\x1b[31m.txt", "del\x7f", "c1\x85.txt", "bell\x07",
     "x" * 256, "ü" * 128, "語" * 86, "😀" * 64,
 ]  # fmt: skip
 

@@ -143,7 +143,9 @@ def test_a_refused_upload_takes_its_bytes_back_unless_somebody_else_has_them(vau
     assert differences() == []
 
 
-def test_an_upload_that_fails_at_its_last_statement_leaves_nothing(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_fails_at_its_last_statement_leaves_nothing(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise Unavailable("The database does not answer.")
 

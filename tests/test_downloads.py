@@ -59,7 +59,8 @@ def test_a_range_outside_the_content_is_416_and_tells_the_size(vault: Vault, fil
 
 
 @pytest.mark.parametrize(
-    "wanted", ["bytes=0-1,5-6", "bytes=0-,0-,0-", "bytes=9-5", "bytes=x-y", "bytes=", "lines=0-5", "0-5", "bytes=--5", "\x01"]
+    "wanted",
+    ["bytes=0-1,5-6", "bytes=0-,0-,0-", "bytes=9-5", "bytes=x-y", "bytes=", "lines=0-5", "0-5", "bytes=--5", "\x01"],
 )
 def test_several_ranges_and_nonsense_are_answered_with_the_whole(vault: Vault, file: Any, wanted: str) -> None:
     assert good(vault.content(file["id"], Range=wanted)).data == DATA

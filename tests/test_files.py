@@ -11,15 +11,15 @@ import pytest
 from tests.test_folders import statements
 from tests.vault import Vault, differences, good, problem, traces
 from webapp.db import db
+from webapp.infra.storage import store
 from webapp.models.audit import AuditEntry
 from webapp.services import files
 from webapp.services.files import NewFile
 from webapp.services.names import sort_key
-from webapp.infra.storage import store
 
 SORTS = ("name", "-name", "updated_at", "-updated_at", "size", "-size")
-FIELDS = {"id", "name", "folder_id", "mime", "size", "sha256", "number", "description", "tags", "created_at", "updated_at",
-          "deleted_at", "version"}  # fmt: skip
+FIELDS = {"id", "name", "folder_id", "mime", "size", "sha256", "number", "description", "tags",
+          "created_at", "updated_at", "deleted_at", "version"}  # fmt: skip
 
 
 def fill(vault: Vault, count: int) -> list[str]:
@@ -150,8 +150,10 @@ def test_a_cursor_serves_the_list_it_came_from_and_no_other(vault: Vault) -> Non
     "query",
     [
         {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"limit": "ten"}, {"limit": "1e1"}, {"limit": "9" * 400},
-        {"sort": "mime"}, {"sort": "name; drop"}, {"page": "2"}, {"offset": "3"}, {"folder_id": "top"}, {"folder_id": "1"},
-        {"type": "image/%"}, {"type": "a" * 200}, {"trashed": "perhaps"}, {"trashed": "true", "q": "x"}, {"q": "x" * 201},
+        {"sort": "mime"}, {"sort": "name; drop"}, {"page": "2"}, {"offset": "3"}, {"folder_id": "top"},
+        {"folder_id": "1"},
+        {"type": "image/%"}, {"type": "a" * 200}, {"trashed": "perhaps"}, {"trashed": "true", "q": "x"},
+        {"q": "x" * 201},
     ],
     ids=str,
 )  # fmt: skip
@@ -177,7 +179,10 @@ def test_a_file_is_renamed_moved_described_and_tagged_in_one_change(vault: Vault
 def test_nothing_to_change_changes_nothing(vault: Vault) -> None:
     file = vault.upload("same.txt")
     before = traces()
-    assert good(vault.change(f"/files/{file['id']}", name="same.txt", tags=[], description="", folder_id=None)).json == file
+    assert (
+        good(vault.change(f"/files/{file['id']}", name="same.txt", tags=[], description="", folder_id=None)).json
+        == file
+    )
     assert good(vault.change(f"/files/{file['id']}")).json == file
     assert traces() == before
 
@@ -274,7 +279,9 @@ def test_a_file_of_somebody_else_is_404_on_every_route(vault: Vault, other_vault
             continue
         theirs = file["id"] if "file_id" in rule.arguments else folder["id"]
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
-            options = {"json": {"name": "mine.txt"}} if method == "PATCH" else {"data": b"mine"} if method == "PUT" else {}
+            options = (
+                {"json": {"name": "mine.txt"}} if method == "PATCH" else {"data": b"mine"} if method == "PUT" else {}
+            )
             told = []
             for number in (theirs, str(uuid4())):
                 path = rule.rule.replace("/api/v1", "")

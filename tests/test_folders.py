@@ -132,7 +132,9 @@ def test_two_opposite_moves_at_once_never_make_a_cycle(vault: Vault) -> None:
     for round_ in range(6):
         one, two = vault.folder(f"one {round_}")["id"], vault.folder(f"two {round_}")["id"]
         with ThreadPoolExecutor(2) as pool:
-            moves = [pool.submit(vault.twin().change, f"/folders/{a}", parent_id=b) for a, b in ((one, two), (two, one))]
+            moves = [
+                pool.submit(vault.twin().change, f"/folders/{a}", parent_id=b) for a, b in ((one, two), (two, one))
+            ]
             answers = [move.result() for move in moves]
         assert sorted(answer.status_code for answer in answers) in ([200, 409], [200, 503])
         assert_paths_follow_parents()

@@ -59,8 +59,8 @@ def tables_of(engine: Engine) -> set[str]:
 
 
 def test_four_upgrades_that_start_together_run_each_revision_once(url: str, tmp_path: Path) -> None:
-    surroundings = {"PATH": os.environ["PATH"], "APP_ENV": "test", "VAR_DIR": str(tmp_path / "var"), "DATABASE_URL": url,
-                    "LOG_LEVEL": "error"}  # fmt: skip
+    surroundings = {"PATH": os.environ["PATH"], "APP_ENV": "test", "LOG_LEVEL": "error"}
+    surroundings |= {"VAR_DIR": str(tmp_path / "var"), "DATABASE_URL": url}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
     running = [
         subprocess.Popen(

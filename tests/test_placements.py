@@ -1,5 +1,6 @@
 """Placements: where every file and folder was at any instant, without a gap since the first upload."""
 
+import itertools
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,7 +28,7 @@ def number_of(folder_id: str) -> int:
 
 
 def assert_without_gap(history: list[Any]) -> None:
-    for earlier, later in zip(history, history[1:], strict=False):
+    for earlier, later in itertools.pairwise(history):
         assert earlier.valid_to == later.valid_from
         assert earlier.valid_from <= earlier.valid_to
     assert [row.valid_to for row in history if row.valid_to is None] == [None], "exactly one is open"

@@ -133,13 +133,11 @@ def differences() -> list[str]:
     found: list[str] = []
     with db.engine.connect() as connection:
         blobs = connection.execute(select(Blob.id, Blob.sha256, Blob.size, Blob.storage_key, Blob.refcount)).all()
-        named = dict(
-            connection.execute(select(FileVersion.blob_id, func.count()).group_by(FileVersion.blob_id)).all()
-        )
+        named = dict(connection.execute(select(FileVersion.blob_id, func.count()).group_by(FileVersion.blob_id)).all())
         previews = connection.execute(select(Preview.storage_key)).scalars().all()
         lost = connection.execute(text(
-            "SELECT count(*) FROM files f WHERE NOT EXISTS (SELECT 1 FROM file_versions v JOIN blobs b ON b.id = v.blob_id"
-            " WHERE v.file_id = f.id AND v.number = f.number AND b.sha256 = f.sha256 AND b.size = f.size)"
+            "SELECT count(*) FROM files f WHERE NOT EXISTS"
+            " (SELECT 1 FROM file_versions v JOIN blobs b ON b.id = v.blob_id WHERE v.file_id = f.id AND v.number = f.number AND b.sha256 = f.sha256 AND b.size = f.size)"
         )).scalar()  # fmt: skip
         held = select(File.owner_id, func.sum(Blob.size)).join(FileVersion, FileVersion.file_id == File.id)
         held = held.join(Blob, Blob.id == FileVersion.blob_id).group_by(File.owner_id)

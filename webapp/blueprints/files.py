@@ -80,7 +80,7 @@ def change_file(wish: FileChange, file_id: UUID) -> FileView:
 
 @api.delete("/files/<uuid:file_id>")
 @guard("files.write")
-@gives(None, status=204, errors=(404, 412))
+@gives(None, status=204, errors=(400, 404, 412))
 def trash_file(file_id: UUID) -> None:
     """Move a file to the trash."""
     trash.trash_file(current_actor(), file_id, expected_version())
