@@ -4,16 +4,18 @@ import math
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from flask import Flask, request
 from flask_babel import format_datetime, format_decimal, format_timedelta, gettext
 
 from webapp.errors import HoldfastError
-from webapp.extensions import known_actor, language
+from webapp.extensions import cache, known_actor, language
 from webapp.infra.clock import now
 from webapp.policies import Actor
 from webapp.services.meters import read_meters
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+SHELL_AGE = 1  # seconds that the numbers around a page may be old
 
 
 def register_formats(app: Flask) -> None:
@@ -61,11 +63,15 @@ def _surroundings() -> dict[str, Any]:
 
 def _shell(actor: Actor) -> dict[str, Any]:
     """Storage meter and number of running jobs. A page shows without them where the database does not answer."""
-    try:
-        meters = read_meters(actor)
-    except HoldfastError:
-        return {"storage": None, "running_jobs": 0}
-    used, limit = meters.used, meters.limit
+    key = f"meters:{actor.id}"
+    numbers = cache.get(key)
+    if numbers is None:
+        try:
+            numbers = msgspec.structs.asdict(read_meters(actor))
+        except HoldfastError:
+            return {"storage": None, "running_jobs": 0}
+        cache.set(key, numbers, timeout=SHELL_AGE)
+    used, limit = numbers["used"], numbers["limit"]
     percent = min(100, round(used * 100 / limit)) if limit else 0
     storage = {"used": used, "limit": limit, "used_text": size(used), "limit_text": size(limit), "percent": percent}
-    return {"storage": storage, "running_jobs": meters.running}
+    return {"storage": storage, "running_jobs": numbers["running"]}

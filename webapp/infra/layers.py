@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -31,7 +31,7 @@ POLL = 0.02
 MOST_OWED = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Namespace(Generic[T]):
     """A kind of cached value: its type (JSON-like or msgspec structs), how long it is fresh, near, and usable stale.
 
@@ -45,6 +45,16 @@ class Namespace(Generic[T]):
     stale: float = 0.0
     version: int = 1
 
+    @cached_property
+    def prefix(self) -> str:
+        """What every key starts with."""
+        return f"{self.name}.{self.version}:"
+
+    @cached_property
+    def near_hits(self) -> Counter:
+        """The counter of the most frequent case, found once."""
+        return counted(self.name, "near")
+
 
 class Layers:
     """The cache of a process."""
@@ -55,7 +65,7 @@ class Layers:
         self._flights: dict[str, Future[Any]] = {}
         self._owed: dict[tuple[str, str], None] = {}
         self._lock = threading.Lock()
-        self._listener = Listener(self.far.redis, self._hear, self._back) if self.far else None
+        self._listener = Listener(self.far.redis, self._hear, self.near.clear, self.pay) if self.far else None
         os.register_at_fork(after_in_child=self._forked)
 
     def get(self, space: Namespace[T], key: str, compute: Callable[[], T], tags: Sequence[str] = ()) -> T:
@@ -64,12 +74,11 @@ class Layers:
         `compute`'s exceptions reach everybody who waited for it. A process killed in the middle delays the next
         computation by ten seconds at most.
         """
-        name = f"{space.name}.{space.version}"
-        near_key = f"{name}:{key}"
-        near_tags = [f"{space.name}\n{tag}" for tag in tags]
+        near_key = space.prefix + key
+        near_tags = [space.prefix + tag for tag in tags]
         value = self.near.get(near_key, near_tags)
         if value is not MISSING:
-            counted(space.name, "near").inc()
+            space.near_hits.inc()
             return value  # type: ignore[no-any-return]
         with self._lock:
             flight = self._flights.get(near_key)
@@ -80,7 +89,7 @@ class Layers:
             SAVED.labels(space.name).inc()
             return flight.result(PATIENCE * 3)  # type: ignore[no-any-return]
         try:
-            result = self._fetch(space, name, key, near_key, near_tags, tags, compute)
+            result = self._fetch(space, space.prefix[:-1], key, near_key, near_tags, tags, compute)
             flight.set_result(result)
         except BaseException as error:
             flight.set_exception(error)
@@ -109,7 +118,7 @@ class Layers:
 
     def _look(self, space: Namespace[T], name: str, key: str, tags: Sequence[str]) -> tuple[Found | None, Any]:
         """What the far layer has; waits while somebody else computes it."""
-        if self.far is None or self._owes(space.name, tags):
+        if self.far is None or self._owes(name, tags):
             return None, MISSING
         deadline = time.monotonic() + PATIENCE
         waited = False
@@ -148,12 +157,12 @@ class Layers:
 
         Until then this process does not read the tag's values from Redis; others may for as long as values live.
         """
-        self.near.clear_tag(f"{space.name}\n{tag}")
-        if self.far and not self.far.clear_tag(f"{space.name}.{space.version}", tag):
+        self.near.clear_tag(space.prefix + tag)
+        if self.far and not self.far.clear_tag(space.prefix[:-1], tag):
             with self._lock:
                 if len(self._owed) >= MOST_OWED:  # too much to remember one by one
                     self._owed = {(name, "*"): None for name, _ in self._owed}
-                self._owed[f"{space.name}.{space.version}", tag] = None
+                self._owed[space.prefix[:-1], tag] = None
         self._listen()
 
     def _owes(self, name: str, tags: Sequence[str]) -> bool:
@@ -161,7 +170,7 @@ class Layers:
         self._listen()
         if self._owed:
             self.pay()
-        return any(owed.rpartition(".")[0] == name and (tag in tags or tag == "*") for owed, tag in list(self._owed))
+        return any(owed == name and (tag in tags or tag == "*") for owed, tag in list(self._owed))
 
     def pay(self) -> None:
         """Tell Redis what it missed."""
@@ -180,14 +189,9 @@ class Layers:
         """Another process cleared a tag, or a whole namespace."""
         name, _, tag = message.partition("\n")
         if tag:
-            self.near.clear_tag(f"{name.rpartition('.')[0]}\n{tag}")
+            self.near.clear_tag(f"{name}:{tag}")
         else:
             self.near.clear()
-
-    def _back(self) -> None:
-        """Redis was away: messages may be lost both ways."""
-        self.near.clear()
-        self.pay()
 
     def _forked(self) -> None:
         self._lock, self._flights = threading.Lock(), {}

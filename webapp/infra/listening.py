@@ -14,8 +14,10 @@ PAUSE = 1.0  # seconds between two tries to come back
 class Listener:
     """Started by the first use of each process; a daemon, as there is nothing to save at the end."""
 
-    def __init__(self, redis: Guarded, hear: Callable[[str], None], back: Callable[[], None]) -> None:
-        self._redis, self._hear, self._back = redis, hear, back
+    def __init__(
+        self, redis: Guarded, hear: Callable[[str], None], back: Callable[[], None], pay: Callable[[], None]
+    ) -> None:
+        self._redis, self._hear, self._back, self._pay = redis, hear, back, pay
         self._pid = 0
         self._lock = threading.Lock()
 
@@ -49,6 +51,7 @@ class Listener:
             message = pubsub.get_message(timeout=PAUSE)
             if message is not None and message["type"] == "message":
                 self._hear(message["data"].decode())
+            self._pay()
             if time.monotonic() - heard_at > 5 * PAUSE:
                 self._redis.client().ping()  # a server that hangs is away, too
                 heard_at = time.monotonic()

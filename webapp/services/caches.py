@@ -1,10 +1,12 @@
-"""What is cached, for how long, and what clears it: the one table. Beside it only identities, in services/sessions.
+"""What services cache, for how long, and what clears it: the one table.
+
+Beside it: identities for a second (services/sessions) and the numbers around a page for a second (http/formats, by
+Flask-Caching), which nothing needs to clear.
 
 | namespace | holds                                  | fresh | cleared by                                            |
 |-----------|----------------------------------------|-------|-------------------------------------------------------|
 | folders   | which folder of an owner has a uuid    | 300 s | every folder event of the owner                       |
 | previews  | where a file's preview lies, or none   | 300 s | every file event of the owner, a preview drawn for it |
-| meters    | storage used and jobs running          | 1 s   | nothing: a second is soon over                        |
 """
 
 from collections.abc import Callable
@@ -18,7 +20,6 @@ from webapp.infra.layers import Layers, Namespace
 T = TypeVar("T")
 FOLDERS: Namespace[int | None] = Namespace("folders", int | None, fresh=300)  # type: ignore[arg-type]
 PREVIEWS: Namespace[tuple[str, str, int] | None] = Namespace("previews", tuple[str, str, int] | None, fresh=300)  # type: ignore[arg-type]
-METERS: Namespace[dict[str, int]] = Namespace("meters", dict[str, int], fresh=1)
 CLEARED_BY: dict[str, tuple[Namespace[Any], ...]] = {"folder": (FOLDERS,), "file": (PREVIEWS,)}
 
 

@@ -8,7 +8,6 @@ from webapp.models.jobs import Job
 from webapp.models.record import any_state, live
 from webapp.models.users import Quota
 from webapp.policies import Actor
-from webapp.services.caches import METERS, cached
 
 _RUNNING = live(Job, func.count(Job.id)).where(Job.owner_id == Quota.user_id, Job.state == "running")
 _METERS = any_state(
@@ -25,10 +24,6 @@ class Meters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_meters(actor: Actor) -> Meters:
-    """The actor's numbers, at most a second old. Raises Unavailable."""
-    return Meters(**cached(METERS, actor.id, "", lambda: _read(actor.id)))
-
-
-def _read(user_id: int) -> dict[str, int]:
-    row = read_row(_METERS, {"user_id": user_id})
-    return {"used": row.byte_used, "limit": row.byte_limit, "running": row.running} if row else {}
+    """The actor's numbers. Raises Unavailable."""
+    row = read_row(_METERS, {"user_id": actor.id})
+    return Meters(used=row.byte_used, limit=row.byte_limit, running=row.running) if row else Meters()

@@ -1,0 +1,231 @@
+"""The cache in two layers: promise 14, and what becomes of it when Redis goes."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+from redis import Redis
+
+from webapp.infra.far import PREFIX, FarCache
+from webapp.infra.layers import Layers, Namespace
+from webapp.infra.near import MISSING, NearCache
+
+from .servers import PrivateRedis, wait_until
+
+ROOT = Path(__file__).parent.parent
+SPACE: Namespace[int] = Namespace("numbers", int, fresh=60, near=30)
+
+
+class Point(msgspec.Struct, frozen=True):
+    x: int
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PrivateRedis]:
+    if not PrivateRedis.available():
+        pytest.skip("redis-server is not installed")
+    with PrivateRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: PrivateRedis) -> PrivateRedis:
+    Redis.from_url(server.url).flushall()
+    return server
+
+
+def counting(answers: list[int] | None = None) -> tuple[Callable[[], int], list[int]]:
+    """A computation that counts how often it was made."""
+    calls: list[int] = []
+
+    def compute() -> int:
+        calls.append(1)
+        return answers[len(calls) - 1] if answers else len(calls)
+
+    return compute, calls
+
+
+@pytest.fixture(params=["embedded", "redis"])
+def layers(request: pytest.FixtureRequest) -> Layers:
+    return Layers(request.getfixturevalue("redis").url if request.param == "redis" else None)
+
+
+def test_a_value_is_computed_once_and_none_is_a_value(layers: Layers) -> None:
+    space: Namespace[None] = Namespace("nothing", type(None), fresh=60)
+    calls: list[int] = []
+    for _ in range(3):
+        assert layers.get(space, "k", lambda: calls.append(1)) is None
+    assert len(calls) == 1
+
+
+def test_clearing_a_tag_clears_its_values_and_no_others(layers: Layers) -> None:
+    compute, calls = counting()
+    layers.get(SPACE, "a", compute, ["ana"])
+    layers.get(SPACE, "b", compute, ["mira"])
+    layers.clear(SPACE, "ana")
+    assert (layers.get(SPACE, "a", compute, ["ana"]), layers.get(SPACE, "b", compute, ["mira"])) == (3, 2)
+    assert len(calls) == 3
+
+
+def test_a_slow_reader_does_not_bring_back_what_a_writer_ended(layers: Layers) -> None:
+    def read_old_then_be_overtaken() -> int:
+        layers.clear(SPACE, "ana")
+        return 1
+
+    assert layers.get(SPACE, "a", read_old_then_be_overtaken, ["ana"]) == 1
+    assert layers.get(SPACE, "a", lambda: 2, ["ana"]) == 2
+
+
+def test_what_a_computation_raises_reaches_the_caller_and_is_not_kept(layers: Layers) -> None:
+    def fail() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        layers.get(SPACE, "a", fail)
+    assert layers.get(SPACE, "a", lambda: 5) == 5
+
+
+def test_many_threads_of_one_process_share_one_computation(layers: Layers) -> None:
+    calls: list[int] = []
+
+    def slow() -> int:
+        calls.append(1)
+        time.sleep(0.2)
+        return 7
+
+    with ThreadPoolExecutor(100) as pool:
+        assert set(pool.map(lambda _: layers.get(SPACE, "cold", slow), range(100))) == {7}
+    assert len(calls) == 1
+
+
+CALLER = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from tests.test_layers import SPACE
+from webapp.infra.layers import Layers
+layers = Layers(sys.argv[1])
+def slow():
+    print("computed", flush=True)
+    time.sleep(float(sys.argv[2]))
+    return 7
+with ThreadPoolExecutor(100) as pool:
+    assert set(pool.map(lambda _: layers.get(SPACE, "cold", slow), range(100))) == {7}
+"""
+
+
+def call(redis: PrivateRedis, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CALLER, redis.url, str(seconds)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def test_two_hundred_threads_in_two_processes_share_one_computation(redis: PrivateRedis) -> None:
+    callers = [call(redis, 1.0) for _ in range(2)]
+    printed = "".join(caller.communicate(timeout=60)[0] for caller in callers)
+    assert [caller.returncode for caller in callers] == [0, 0]
+    assert printed.count("computed") == 1
+
+
+def test_the_death_of_who_computes_holds_nobody_up_for_long(redis: PrivateRedis) -> None:
+    dying = call(redis, 600)
+    assert dying.stdout is not None
+    assert dying.stdout.readline() == "computed\n"
+    dying.kill()
+    dying.communicate()
+    assert Layers(redis.url).get(SPACE, "cold", lambda: 8) == 8
+
+
+def test_another_process_sees_a_cleared_tag_at_once_in_the_far_layer_and_soon_in_its_near_one(
+    redis: PrivateRedis,
+) -> None:
+    ours, theirs = Layers(redis.url), Layers(redis.url)
+    assert ours.get(SPACE, "a", lambda: 1, ["ana"]) == theirs.get(SPACE, "a", lambda: 2, ["ana"]) == 1
+    wait_until(lambda: Redis.from_url(redis.url).pubsub_numsub("holdfast:cache:clear")[0][1] >= 2, about="listeners")
+    ours.clear(SPACE, "ana")
+    wait_until(lambda: theirs.get(SPACE, "a", lambda: 3, ["ana"]) == 3, about="the message")
+
+
+def test_a_stale_value_is_served_while_one_caller_renews_it(redis: PrivateRedis) -> None:
+    space: Namespace[int] = Namespace("stale", int, fresh=0.2, near=0.0, stale=60)
+    first, second = Layers(redis.url), Layers(redis.url)
+    first.get(space, "a", lambda: 1)
+    time.sleep(0.3)
+    renewing, release = threading.Event(), threading.Event()
+
+    def renew() -> int:
+        renewing.set()
+        release.wait(10)
+        return 2
+
+    with ThreadPoolExecutor(1) as pool:
+        renewed = pool.submit(first.get, space, "a", renew)
+        assert renewing.wait(10)
+        assert second.get(space, "a", lambda: 99) == 1
+        release.set()
+        assert renewed.result() == 2
+    assert second.get(space, "a", lambda: 99) == 2
+
+
+def test_values_that_differ_in_shape_are_not_read(redis: PrivateRedis) -> None:
+    Layers(redis.url).get(SPACE, "a", lambda: 1)
+    as_point: Namespace[Point] = Namespace("numbers", Point, fresh=60)
+    assert Layers(redis.url).get(as_point, "a", lambda: Point(3)) == Point(3)
+    newer: Namespace[int] = Namespace("numbers", int, fresh=60, version=2)
+    assert Layers(redis.url).get(newer, "a", lambda: 4) == 4
+
+
+def test_a_far_value_ends_and_is_no_pickle(redis: PrivateRedis) -> None:
+    Layers(redis.url).get(Namespace("short", int, fresh=5, stale=5), "a", lambda: 1)
+    client = Redis.from_url(redis.url)
+    (key,) = client.keys(PREFIX + "{short.1}:v:*")
+    assert 5_000 < client.pttl(key) <= 10_000
+    assert client.hget(key, "value") == msgspec.msgpack.encode(1)
+
+
+def test_matching_values_go_in_batches(redis: PrivateRedis) -> None:
+    far = FarCache(redis.url)
+    for number in range(1200):
+        found = far.look("many", f"{'odd' if number % 2 else 'even'}:{number}", [])
+        assert found
+        far.keep("many", f"{'odd' if number % 2 else 'even'}:{number}", b"x", found, 60, 60)
+    assert far.clear_matching("many", "odd:*") == 600
+    assert far.look("many", "even:0", []).what == "hit"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("how", ["stop", "pause"])
+def test_without_redis_reads_compute_and_clearing_is_made_up_for_later(how: str) -> None:
+    if not PrivateRedis.available():
+        pytest.skip("redis-server is not installed")
+    with PrivateRedis() as server:
+        ours = Layers(server.url)
+        assert ours.get(SPACE, "a", lambda: 1, ["ana"]) == 1
+        getattr(server, how)()
+        began = time.monotonic()
+        ours.clear(SPACE, "ana")
+        assert [ours.get(SPACE, f"b{n}", lambda: 2, ["ana"]) for n in range(50)] == [2] * 50
+        assert ours.get(SPACE, "a", lambda: 3, ["ana"]) == 3
+        assert time.monotonic() - began < 8
+        server.resume() if how == "pause" else server.start()
+        wait_until(lambda: not ours.far.redis.resting and ours._owed == {}, about="the debt")  # type: ignore[union-attr]
+        fresh = Layers(server.url)
+        assert fresh.get(SPACE, "a", lambda: 4, ["ana"]) == 4  # not the 1 that was there before
+
+
+def test_the_near_layer_is_bounded_by_entries_and_by_bytes() -> None:
+    near = NearCache(entries=10, size=1000)
+    for number in range(100):
+        near.put(str(number), number, (), 60, 10)
+    assert len(near) == 10
+    assert near.get("0", ()) is MISSING
+    assert near.get("99", ()) == 99
+    near.put("large", "x", (), 60, 950)
+    assert near.size <= 1000
+    for number in range(30):
+        near.clear_tag(str(number))
+    assert len(near._marks) <= 10
