@@ -137,7 +137,8 @@ def differences() -> list[str]:
         previews = connection.execute(select(Preview.storage_key)).scalars().all()
         lost = connection.execute(text(
             "SELECT count(*) FROM files f WHERE NOT EXISTS"
-            " (SELECT 1 FROM file_versions v JOIN blobs b ON b.id = v.blob_id WHERE v.file_id = f.id AND v.number = f.number AND b.sha256 = f.sha256 AND b.size = f.size)"
+            " (SELECT 1 FROM file_versions v JOIN blobs b ON b.id = v.blob_id"
+            " WHERE v.file_id = f.id AND v.number = f.number AND b.sha256 = f.sha256 AND b.size = f.size)"
         )).scalar()  # fmt: skip
         held = select(File.owner_id, func.sum(Blob.size)).join(FileVersion, FileVersion.file_id == File.id)
         held = held.join(Blob, Blob.id == FileVersion.blob_id).group_by(File.owner_id)
