@@ -4,10 +4,8 @@ import dramatiq
 
 import tasks  # noqa: F401  (declares the production actors)
 from bench.kinds import NOTHING, know_nothing
-from tasks.actors import run_job
-from tasks.broker import queue_name
+from tasks.actors import declare_actor
 from tasks.worker import WorkerProcess
-from webapp.config import current_settings
 from webapp.services.jobs import StartedJob
 
 know_nothing()
@@ -19,10 +17,4 @@ def do_nothing(started: StartedJob) -> None:
     """The work."""
 
 
-def run(job_id: int) -> None:
-    """What every actor of the application does with a message."""
-    run_job(process.app, do_nothing, job_id)
-
-
-dramatiq.Actor(run, broker=broker, actor_name=NOTHING, queue_name=queue_name(current_settings(), "default"), priority=0,
-               options={"time_limit": 600_000})  # fmt: skip
+declare_actor(broker, process.clerk, NOTHING, do_nothing)

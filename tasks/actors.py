@@ -6,14 +6,16 @@ A message carries a job's id only. The attempt is counted before the work; what 
 import importlib
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from dramatiq import Actor, Broker
 from dramatiq.middleware import TimeLimitExceeded
-from flask import Flask
+from structlog.contextvars import bound_contextvars
 
 from tasks.broker import queue_name
+from tasks.clerk import Desk
+from tasks.clerk import Result as Result
 from tasks.pulse import pulse
 from webapp.config import current_settings
 from webapp.errors import Unavailable
@@ -21,7 +23,6 @@ from webapp.models.jobs import KINDS
 from webapp.services import jobs
 from webapp.services.jobs import StartedJob
 
-Result = dict[str, Any] | None
 Work = Callable[[StartedJob], Result]
 T = TypeVar("T")
 
@@ -50,40 +51,42 @@ def load_functions() -> dict[str, Work]:
     return {name: functions[name] for name in KINDS}
 
 
-def declare_actors(broker: Broker, app: Flask) -> None:
+def declare_actors(broker: Broker, desk: Desk) -> None:
     """Declare one actor for each kind of job on this broker, under the job's name."""
-    settings = current_settings()
     for name, function in load_functions().items():
-        kind = KINDS[name]
-        queue, limit = queue_name(settings, kind.queue), {"time_limit": kind.time_limit * 1000}
-        Actor(_runner(app, function), broker=broker, actor_name=name, queue_name=queue, priority=0, options=limit)
+        declare_actor(broker, desk, name, function)
 
 
-def _runner(app: Flask, function: Work) -> Callable[[int], None]:
+def declare_actor(broker: Broker, desk: Desk, name: str, function: Work) -> None:
+    """Declare the actor of one kind."""
+
     def run(job_id: int) -> None:
-        run_job(app, function, job_id)
+        run_job(desk, function, job_id)
 
-    return run
+    kind = KINDS[name]
+    queue, limit = queue_name(current_settings(), kind.queue), {"time_limit": kind.time_limit * 1000}
+    Actor(run, broker=broker, actor_name=name, queue_name=queue, priority=0, options=limit)
 
 
-def run_job(app: Flask, function: Work, job_id: int) -> None:
+def run_job(desk: Desk, function: Work, job_id: int) -> None:
     """Run one attempt and write down how it ended. A repeated message, or one whose job is not due, does nothing."""
-    with app.app_context():
-        started = patiently(lambda: jobs.start_job(job_id))
-        if started is None:
-            return
-        story = {"job": started.name, "job_id": str(started.uuid), "request_id": started.request_id}
-        with pulse.watches(app, started), structlog.contextvars.bound_contextvars(**story):
-            _attempt(function, started)
+    started = patiently(lambda: desk.start(job_id))
+    if started is None:
+        return
+    with (
+        desk.app.app_context(),
+        pulse.watches(desk.app, started),
+        bound_contextvars(job=started.name, job_id=str(started.uuid), request_id=started.request_id),
+    ):
+        _attempt(desk, function, started)
 
 
-def _attempt(function: Work, started: StartedJob) -> None:
+def _attempt(desk: Desk, function: Work, started: StartedJob) -> None:
     begun = time.perf_counter()
     try:
         result = function(started)
-        kept = patiently(lambda: jobs.finish_job(started, result))
-        spent = round(time.perf_counter() - begun, 3)
-        log.info("job_done" if kept else "job_taken", attempt=started.attempts, seconds=spent)
+        patiently(lambda: desk.finish(started, result))
+        log.debug("job_done", attempt=started.attempts, seconds=round(time.perf_counter() - begun, 3))
     except jobs.Taken:
         log.info("job_taken", attempt=started.attempts)
     except BaseException as error:  # whatever ended the attempt, the table must know

@@ -11,6 +11,7 @@ from flask import Flask
 
 from tasks.actors import declare_actors, load_functions, run_job
 from tasks.broker import MemoryBroker, make_broker
+from tasks.clerk import Clerk, DirectDesk
 from tasks.processes import SoleOwner
 from tasks.publishers import MemoryPublisher
 from tasks.relay import Relay
@@ -31,8 +32,8 @@ class Runtime:
     def __init__(self, app: Flask, settings: Settings) -> None:
         broker = make_broker(settings)
         assert isinstance(broker, MemoryBroker)  # noqa: S101
-        declare_actors(broker, app)
-        self.app, self.owner = app, SoleOwner(settings.var_dir)
+        self.app, self.clerk, self.owner = app, Clerk(app), SoleOwner(settings.var_dir)
+        declare_actors(broker, self.clerk)
         self.worker = dramatiq.Worker(broker, worker_threads=settings.job_threads, worker_timeout=500)
         self.relay = Relay(app, MemoryPublisher(settings, broker), self._take_over if self.owner.alone else None)
         self.thread = threading.Thread(target=self.relay.run, name="relay", daemon=True)
@@ -58,6 +59,7 @@ class Runtime:
         self.relay.stop()
         self.thread.join(5)
         self.worker.stop(DRAIN)
+        self.clerk.close()
         with self.app.app_context():
             release_node()
         self.owner.release()
@@ -74,12 +76,12 @@ def start(app: Flask) -> Runtime:
 
 def run_due_jobs(app: Flask, batch: int = 100) -> int:
     """Run all due jobs in this thread, as the workers would; returns how many messages there were."""
-    functions, count = load_functions(), 0
+    functions, desk, count = load_functions(), DirectDesk(app), 0
     while True:
         with app.app_context(), jobs.due_jobs(batch) as found:
             pass
         for job in found:
-            run_job(app, functions[job.name], job.id)
+            run_job(desk, functions[job.name], job.id)
         count += len(found)
         if not found:
             return count

@@ -8,6 +8,7 @@ from dramatiq.middleware import Middleware
 from tasks.actors import declare_actors
 from tasks.application import make_app
 from tasks.broker import make_broker
+from tasks.clerk import Clerk
 from tasks.processes import die_with_parent
 from webapp.config import current_settings
 from webapp.infra.ids import release_node
@@ -17,13 +18,14 @@ class WorkerProcess(Middleware):
     """A worker never outlives its master, and gives its id node back when it ends."""
 
     def __init__(self) -> None:
-        self.app = make_app()
+        self.clerk = Clerk(make_app())
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         die_with_parent()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        with self.app.app_context():
+        self.clerk.close()
+        with self.clerk.app.app_context():
             release_node()
 
 
@@ -33,5 +35,5 @@ def start_worker() -> None:
     process = WorkerProcess()
     broker = make_broker(current_settings())
     broker.add_middleware(process)
-    declare_actors(broker, process.app)
+    declare_actors(broker, process.clerk)
     dramatiq.set_broker(broker)

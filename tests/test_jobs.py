@@ -257,7 +257,7 @@ def capture(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, obje
         def info(self, event: str, **values: object) -> None:
             seen.append({"event": event, **structlog.contextvars.get_contextvars(), **values})
 
-        warning = info
+        warning = debug = info
 
     monkeypatch.setattr(actors, "log", Log())
     return lambda: seen

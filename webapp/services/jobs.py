@@ -13,14 +13,28 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, bindparam, func, tuple_
+import msgspec
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    BindParameter,
+    String,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    tuple_,
+)  # fmt: skip
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Row
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
-from webapp.db import READ, READ_SQLITE, db, transactional, translated
+from webapp.db import READ_SQLITE, db, transactional, translated
 from webapp.errors import Conflict, HoldfastError, Invalid, Missing, Refused, TooLarge, Unsupported
 from webapp.infra.clock import now
+from webapp.infra.lines import change
 from webapp.infra.wakeups import wake_relay
 from webapp.models.jobs import KINDS, Job, JobEffect, JobKind, live_job
 from webapp.models.record import Instant, any_state, change_rows
@@ -111,17 +125,31 @@ def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[A
 
 _job_id: BindParameter[int] = bindparam("job_id")
 _MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("begun", type_=Instant()))
-_START = _by_dialect(
-    _change(
-        Job.id == _job_id, Job.state == "queued", Job.run_at <= bindparam("due_by", type_=Instant()),
-        state="running", attempts=Job.attempts + 1, progress=0, started_at=_moment, heartbeat_at=_moment,
-        finished_at=None,
-    ),
-    Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts, Job.started_at,
-)  # fmt: skip
-_FINISH = _by_dialect(
-    _change(*_MINE, state="done", progress=100, error=None, finished_at=_moment, result=bindparam("outcome")), Job.id
-)
+_ids: BindParameter[Any] = bindparam("ids", expanding=True)
+_AMONG = {"sqlite": Job.id.in_(_ids), "postgresql": Job.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))}
+# `state || ''` keeps PostgreSQL from the partial indexes on state: in a busy queue they hold mostly dead entries, and
+# the primary key leads straight to the row.
+_STATE = {"sqlite": Job.state, "postgresql": Job.state + literal("")}
+_DUE_BY = Job.run_at <= bindparam("due_by", type_=Instant())
+_RUN = {"state": "running", "attempts": Job.attempts + 1, "progress": 0, "started_at": _moment,
+        "heartbeat_at": _moment, "finished_at": None}  # fmt: skip
+_START = {
+    dialect: _by_dialect(
+        _change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
+        Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts,
+        Job.started_at,
+    )[dialect] for dialect, among in _AMONG.items()
+}  # fmt: skip
+_END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
+_own_end = cast(bindparam("ends"), JSONB)[cast(Job.id, String)]  # of {id: [started_at, result]}
+_FINISH = {
+    "sqlite": _by_dialect(_change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
+    "postgresql": _by_dialect(
+        _change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
+                Job.started_at == cast(_own_end[0].astext, Instant()),
+                **_END, result=func.nullif(_own_end[1], literal_column("'null'::jsonb"))), Job.id,
+    )["postgresql"],
+}  # fmt: skip
 _FAIL = _by_dialect(
     _change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
             sent_at=None, finished_at=bindparam("ended_at"), result=bindparam("outcome")), Job.id,
@@ -157,12 +185,9 @@ _MARK = _by_dialect(
 )  # fmt: skip
 
 
-def _write(statement: Mapping[str, ReturningUpdate[Any]], **parameters: Any) -> Sequence[Row[Any]]:
+def _write(statement: Mapping[str, ReturningUpdate[Any]], **parameters: Any) -> Sequence[Sequence[Any]]:
     """One statement, one round trip: it is its own transaction. Raises Unavailable."""
-    engine = db.engine
-    dialect = engine.dialect.name
-    with translated(), engine.connect().execution_options(**READ_SQLITE if dialect == "sqlite" else READ) as line:
-        return line.execute(statement[dialect], {"moment": now(), **parameters}).all()
+    return change(statement[db.engine.dialect.name], {"moment": now(), **parameters})
 
 
 # Sending --------------------------------------------------------------------------------------------------------------
@@ -202,9 +227,14 @@ def start_job(job_id: int) -> StartedJob | None:
 
     None when there is nothing to do: a second message of the same job, one that is not due yet, or a cancelled one.
     """
+    return next(iter(start_jobs([job_id])), None)
+
+
+def start_jobs(job_ids: Sequence[int]) -> list[StartedJob]:
+    """The same for several at once, in one statement; those with nothing to do are absent."""
     moment = now()
-    rows = _write(_START, job_id=job_id, moment=moment, due_by=moment + SKEW)
-    return StartedJob(*tuple(rows[0])[:9]) if rows else None
+    rows = _write(_START, ids=list(job_ids), moment=moment, due_by=moment + SKEW)
+    return [StartedJob(*tuple(row)[:9]) for row in rows]
 
 
 def report_progress(job: StartedJob, percent: int) -> None:
@@ -216,14 +246,22 @@ def report_progress(job: StartedJob, percent: int) -> None:
 
 def heartbeat(jobs: Collection[StartedJob]) -> None:
     """Sign of life of all jobs that this process runs, in one statement. Those no longer its own become lost."""
-    alive = {row.id for row in _write(_BEAT, runs=[(job.id, job.started_at) for job in jobs])}
+    alive = {row[0] for row in _write(_BEAT, runs=[(job.id, job.started_at) for job in jobs])}
     for job in jobs:
         job.lost = job.lost or job.id not in alive
 
 
 def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
     """The work is done. False when the job was no longer this runner's: then nothing changes."""
-    return bool(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result))
+    return bool(finish_jobs([(job, result)]))
+
+
+def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int:
+    """The same for several at once; how many were still ours."""
+    if db.engine.dialect.name == "sqlite":
+        return sum(len(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result)) for job, result in ends)
+    told = {str(job.id): (job.started_at, result) for job, result in ends}
+    return len(_write(_FINISH, ids=[job.id for job, _ in ends], ends=msgspec.json.encode(told).decode()))
 
 
 def fail_attempt(job: StartedJob, error: BaseException) -> str:
