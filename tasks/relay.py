@@ -19,11 +19,10 @@ from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
 from webapp.config import current_settings
 from webapp.errors import Unavailable
 from webapp.infra.clock import now
-from webapp.services import blobs, jobs
+from webapp.services import firings, jobs
 
 log = structlog.get_logger("relay")
 ROUND = 5.0  # seconds between two looks for orphans and lost messages
-SWEEP_ROUND = 600.0  # seconds between two questions whether the hourly sweep is due
 LOST_AFTER = 60.0  # seconds after which a sent job in an empty queue counts as lost
 LONGEST_PAUSE = 5.0  # seconds between two tries while the broker or the database is away
 
@@ -36,7 +35,8 @@ class Relay:
         self.listener = Listener()
         self.trouble = ""
         self._pause = 0.0
-        self._next_round = self._next_sweep = 0.0
+        self._next_round = self._next_firing = 0.0
+        self._planted = False
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -64,6 +64,8 @@ class Relay:
         if self.at_start:
             self.at_start()
             self.at_start = None
+        if time.monotonic() >= self._next_firing:
+            self._fire()
         room = self.publisher.room()
         if time.monotonic() >= self._next_round:
             self._look_after()
@@ -74,11 +76,15 @@ class Relay:
                 self.publisher.send(found)
         return len(found) == room
 
+    def _fire(self) -> None:
+        """Queue what is due by the clock, whether the broker takes messages or not."""
+        if not self._planted:
+            firings.plant_schedules()
+            self._planted = True
+        self._next_firing = time.monotonic() + firings.fire_due()
+
     def _look_after(self) -> None:
         self._next_round = time.monotonic() + ROUND
-        if time.monotonic() >= self._next_sweep:
-            self._next_sweep = time.monotonic() + SWEEP_ROUND
-            blobs.queue_sweep()
         settings = current_settings()
         back, dead = jobs.rescue_orphans(settings.job_orphan_after)
         if back or dead:

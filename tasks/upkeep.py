@@ -1,10 +1,30 @@
 """Housekeeping."""
 
 from tasks.actors import Result, job
-from webapp.services import blobs
+from webapp.services import blobs, purges, scrubs, upkeep
 from webapp.services.jobs import StartedJob
 
 
 @job("upkeep.sweep_blobs")
 def sweep_blobs(_: StartedJob) -> Result:
     return {"removed": blobs.sweep_blobs()}
+
+
+@job("upkeep.sweep_expired")
+def sweep_expired(started: StartedJob) -> Result:
+    return {**upkeep.sweep_expired(started)}
+
+
+@job("upkeep.scrub_blobs")
+def scrub_blobs(started: StartedJob) -> Result:
+    return {**scrubs.scrub_blobs(started)}
+
+
+@job("upkeep.purge_trash")
+def purge_trash(started: StartedJob) -> Result:
+    return {**purges.purge_old(started)}
+
+
+@job("upkeep.empty_trash")
+def empty_trash(started: StartedJob) -> Result:
+    return {**purges.empty_rest(started)}

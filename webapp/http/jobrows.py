@@ -35,8 +35,13 @@ TITLES = {
     "files.sniff": lazy_gettext("Type detection"),
     "files.verify": lazy_gettext("Checksum"),
     "files.thumbnail": lazy_gettext("Preview"),
+    "webhooks.deliver": lazy_gettext("Webhook"),
     "mails.send": lazy_gettext("Mail"),
     "upkeep.sweep_blobs": lazy_gettext("Sweep of orphaned bytes"),
+    "upkeep.sweep_expired": lazy_gettext("Removal of expired entries"),
+    "upkeep.scrub_blobs": lazy_gettext("Check of stored bytes"),
+    "upkeep.purge_trash": lazy_gettext("Removal of old trash"),
+    "upkeep.empty_trash": lazy_gettext("Emptying of the trash"),
 }
 
 

@@ -8,9 +8,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, insert, inspect, select, update
+from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.config import ConfigurationError, current_settings
@@ -181,6 +182,17 @@ def refuse_other_hosts() -> None:
         host = connection.scalar(select(node_leases.c.host).where(alive).limit(1))
     if host:
         raise ConfigurationError([f"DATABASE_URL: {host} is using this SQLite file; use PostgreSQL for several hosts"])
+
+
+def forget_leases(older: timedelta) -> int:
+    """Remove the rows of nodes that nobody has held for so long; returns how many.
+
+    They hold the newest id that a node can have made, so `older` is how far a clock may step back without repeats.
+    """
+    latest = wall_ms() - int(older.total_seconds() * 1000)
+    old = (node_leases.c.leased_until_ms < latest) & (node_leases.c.used_until_ms < latest)
+    with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+        return int(connection.execute(delete(node_leases).where(old)).rowcount)
 
 
 def release_node() -> None:

@@ -31,8 +31,13 @@ KINDS = {
         JobKind("files.sniff", "Type detection", "files"),
         JobKind("files.verify", "Checksum", "files"),
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
+        JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
         JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300),
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
+        JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
+        JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),
+        JobKind("upkeep.purge_trash", "Removal of old trash", "upkeep", first_delay=60, time_limit=1500),
+        JobKind("upkeep.empty_trash", "Emptying of the trash", "upkeep", time_limit=1500),
     )
 }
 QUEUES = ("default", "files", "mail", "webhooks", "upkeep")

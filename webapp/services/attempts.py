@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import delete, insert
 
-from webapp.db import db, read_rows
+from webapp.db import db, read_rows, transactional
 from webapp.errors import Limited
 from webapp.infra.clock import now
 from webapp.infra.crypto import keyed_digest
@@ -32,6 +32,13 @@ def refuse_if_limited(account: str, address: str | None) -> None:
             waits.append(delay - (moment - row.last).total_seconds())
     if max(waits) > 0:
         raise Limited("Too many failed sign-ins. Wait before you try again.", retry_after=math.ceil(max(waits)))
+
+
+@transactional
+def sweep_attempts() -> int:
+    """Forget failures outside the window. Returns how many."""
+    old = delete(SignInAttempt).where(SignInAttempt.created_at <= now() - WINDOW).returning(SignInAttempt.id)
+    return len(db.session.execute(old).all())
 
 
 def note_failure(account: str, address: str | None) -> None:

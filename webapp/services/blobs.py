@@ -1,24 +1,20 @@
 """Bytes behind file versions: stored once, counted, swept when nothing names them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import structlog
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.db import after_rollback, db, read_row, read_rows, transactional
-from webapp.errors import Conflict, Unavailable
+from webapp.db import after_rollback, db, read_rows, transactional
+from webapp.errors import Unavailable
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.infra.storage import LocalDraft, store
 from webapp.models.files import Blob, Preview
-from webapp.models.jobs import Job
-from webapp.models.record import any_state, live
-from webapp.policies import system_actor
-from webapp.services.events import Target, queue_jobs
+from webapp.models.record import any_state
 
 log = structlog.get_logger("webapp.blobs")
 YOUNG = 3600.0  # seconds: younger bytes may belong to a transaction that has not committed yet
@@ -45,6 +41,15 @@ def adopt_draft(draft: LocalDraft) -> int:
     return int(blob.id)
 
 
+def release_blobs(named: Mapping[int, int]) -> None:
+    """Take references off blobs, {id: how many}, in the transaction that removes the versions which named them.
+
+    Bytes that nothing names any more stay until the sweep, which takes them under the same lock as uploads do.
+    """
+    for blob_id, count in sorted(named.items()):  # in one order, so that two purges never wait for each other
+        db.session.execute(update(Blob).where(Blob.id == blob_id).values(refcount=Blob.refcount - count))
+
+
 def sweep_blobs(young: float = YOUNG) -> int:
     """Remove bytes that nothing names: drafts of uploads that died, blobs without a version. Returns how many.
 
@@ -61,27 +66,6 @@ def sweep_blobs(young: float = YOUNG) -> int:
                 count += _sweep_unless_busy(key, young)
     log.info("swept", removed=count)
     return count
-
-
-def queue_sweep() -> bool:
-    """Queue a sweep unless one waits, runs or ended within the hour. Safe from several processes at once."""
-    if read_row(_RECENT_SWEEP, {"since": now() - timedelta(seconds=YOUNG)}) is not None:
-        return False
-    try:
-        _queue_sweep()
-    except Conflict:  # a twin was first
-        return False
-    return True
-
-
-@transactional
-def _queue_sweep() -> None:
-    queue_jobs(
-        system_actor(), ["upkeep.sweep_blobs"], Target("vault", None, "Bytes that nothing names"), unique_key="sweep"
-    )
-
-
-_RECENT_SWEEP = live(Job, Job.id).where(Job.name == "upkeep.sweep_blobs", Job.created_at > bindparam("since")).limit(1)
 
 
 def batched(keys: Iterable[str], size: int) -> Iterator[list[str]]:

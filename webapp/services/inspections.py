@@ -32,6 +32,23 @@ class Work(Protocol):
     def progress(self, percent: float) -> None: ...
 
 
+class Progress(Protocol):
+    """Whom to tell how far the reading is."""
+
+    def progress(self, percent: float) -> None: ...
+
+
+class Bytes(Protocol):
+    """What the store is to hold under a key."""
+
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def storage_key(self) -> str: ...
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """One content of one file: the file's names, and the blob that holds the bytes. `size` is bytes."""
 
@@ -73,8 +90,8 @@ def verify_file(job: Work) -> Found:
     content = find_content(job)
     if content is None:
         return None
-    if _is_whole(content, job):
-        _mark_whole(content)
+    if is_whole(content, job):
+        mark_whole(content.blob_id)
         return {"sha256": content.sha256, "size": content.size}
     _mark_damaged(content)
     raise Hopeless("The stored bytes of this file are not the ones that were uploaded. Upload it again.")
@@ -93,7 +110,8 @@ def add_facts(blob_id: int, facts: Mapping[str, Any]) -> None:
         blob.facts = {**blob.facts, **facts}
 
 
-def _is_whole(content: Content, job: Work) -> bool:
+def is_whole(content: Bytes, job: Progress) -> bool:
+    """Whether the stored bytes are those that were uploaded, by size and digest. Raises what the store raises."""
     if store().size(content.storage_key) != content.size:
         return False
     digest = hashlib.sha256()
@@ -102,7 +120,7 @@ def _is_whole(content: Content, job: Work) -> bool:
     return digest.hexdigest() == content.sha256
 
 
-def _reported(chunks: Iterator[bytes], size: int, job: Work) -> Iterator[bytes]:
+def _reported(chunks: Iterator[bytes], size: int, job: Progress) -> Iterator[bytes]:
     done, told = 0, 0
     for chunk in chunks:
         yield chunk
@@ -113,8 +131,9 @@ def _reported(chunks: Iterator[bytes], size: int, job: Work) -> Iterator[bytes]:
 
 
 @transactional
-def _mark_whole(content: Content) -> None:
-    db.session.execute(update(Blob).where(Blob.id == content.blob_id).values(verified_at=now(), damaged_at=None))
+def mark_whole(blob_id: int) -> None:
+    """Note that the bytes are right as of now."""
+    db.session.execute(update(Blob).where(Blob.id == blob_id).values(verified_at=now(), damaged_at=None))
 
 
 @transactional

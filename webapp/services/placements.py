@@ -28,3 +28,9 @@ def place(item: File | Folder) -> None:
             deleted=item.deleted_at is not None, valid_from=moment, **at,
         )
     )  # fmt: skip
+
+
+def displace(item: File | Folder) -> None:
+    """Close the item's history: it is nowhere any more. Must run inside the transaction that removes it."""
+    opened = (Placement.item_id == item.id) & Placement.valid_to.is_(None)
+    db.session.execute(update(Placement).where(opened).values(valid_to=now()))

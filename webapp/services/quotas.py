@@ -47,6 +47,11 @@ def charge(owner_id: int, size: int) -> None:
         raise _over_quota()
 
 
+def give_back(owner_id: int, size: int) -> None:
+    """Take bytes off the owner's account. Must run in the transaction that removes what they were charged for."""
+    db.session.execute(update(Quota).where(Quota.user_id == owner_id).values(byte_used=Quota.byte_used - size))
+
+
 def _over_quota() -> TooLarge:
     return TooLarge("This does not fit into your storage. Empty the trash or ask for more room.", code="quota_exceeded")
 

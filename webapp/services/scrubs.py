@@ -1,0 +1,113 @@
+"""The nightly check of stored bytes: a slice of the store is read again, what was checked longest ago first."""
+
+import errno
+from datetime import datetime
+from time import monotonic
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+import structlog
+from sqlalchemy import func
+
+from webapp.config import current_settings
+from webapp.db import db, read_rows, transactional
+from webapp.errors import Unavailable
+from webapp.infra.clock import now
+from webapp.infra.storage import store
+from webapp.models.files import Blob, File, FileVersion, any_locked_blob
+from webapp.models.record import any_state
+from webapp.policies import system_actor
+from webapp.services.events import Target, record
+from webapp.services.inspections import is_whole, mark_whole
+
+log = structlog.get_logger("webapp.scrubs")
+BATCH = 10_000  # blobs chosen at once
+LONGEST = 1200.0  # seconds of one night's check: it never outlives its message at the broker
+CHECKED = func.coalesce(Blob.damaged_at, Blob.verified_at)
+
+
+class Work(Protocol):
+    """The running job, as the jobs' side hands it over."""
+
+    def progress(self, percent: float) -> None: ...
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store is to hold under a key. `size` is bytes."""
+
+    id: int
+    sha256: str
+    size: int
+    storage_key: str
+    damaged_at: datetime | None
+
+
+def scrub_blobs(job: Work) -> dict[str, int]:
+    """Read SCRUB_BYTES of the store again, mark what is not what was uploaded, clear the mark of what is whole again.
+
+    Progress is kept blob by blob, so a check that is stopped goes on where it was. Raises Unavailable when the store
+    itself is away: then nothing is marked.
+    """
+    budget, deadline = current_settings().scrub_bytes, monotonic() + LONGEST
+    done = {"contents": 0, "bytes": 0, "damaged": 0}
+    for blob in _longest_unchecked():
+        if done["bytes"] >= budget or monotonic() >= deadline:
+            break
+        whole = _is_whole(blob, _Share(job, done["bytes"], blob.size, budget))
+        for name, more in (("contents", 1), ("bytes", blob.size), ("damaged", not whole)):
+            done[name] += more
+        if whole:
+            mark_whole(blob.id)
+        else:
+            _mark_damaged(blob)
+        job.progress(done["bytes"] * 100 / budget)
+    log.info("scrubbed", **done)
+    return done
+
+
+class _Share:
+    """Turns the percentage of one blob into that of the night's slice."""
+
+    def __init__(self, job: Work, before: int, size: int, budget: int) -> None:
+        self.job, self.before, self.size, self.budget = job, before, size, budget
+
+    def progress(self, percent: float) -> None:
+        self.job.progress(min(99, (self.before * 100 + self.size * percent) / self.budget))
+
+
+def _longest_unchecked() -> list[Stored]:
+    columns = (Blob.id, Blob.sha256, Blob.size, Blob.storage_key, Blob.damaged_at)
+    oldest = any_state(Blob, *columns).where(Blob.refcount > 0).order_by(CHECKED.is_not(None), CHECKED, Blob.id)
+    return [Stored(**row._mapping) for row in read_rows(oldest.limit(BATCH))]
+
+
+def _is_whole(blob: Stored, job: Work) -> bool:
+    if not store().root.is_dir():
+        raise Unavailable("The file store is not there: is its disk mounted?", retry_after=60)
+    try:
+        return is_whole(blob, job)
+    except (OSError, Unavailable) as error:
+        cause = error.__cause__ if isinstance(error, Unavailable) else error
+        if isinstance(cause, OSError) and cause.errno in {errno.EIO, errno.ENOENT}:  # the disk gives these bytes up
+            return False
+        raise Unavailable("The file store does not answer.", retry_after=60) from error
+
+
+@transactional
+def _mark_damaged(stored: Stored) -> None:
+    """Note the damage, and once for each file that holds these bytes: file.damaged."""
+    blob = db.session.scalar(any_locked_blob(stored.id))
+    if blob is None or (blob.damaged_at is None and stored.damaged_at is not None):
+        return  # gone, or healed by an upload of the same bytes while it was read
+    fresh, blob.damaged_at = blob.damaged_at is None, now()
+    if fresh:
+        for file in _any_files_of(blob.id):
+            record(system_actor(), "file.damaged", Target("file", *file), {"sha256": (blob.sha256, None)})
+
+
+def _any_files_of(blob_id: int) -> list[tuple[UUID, str, int]]:
+    """Files, trashed or not, of which some version is these bytes."""
+    named = any_state(FileVersion, FileVersion.file_id).where(FileVersion.blob_id == blob_id)
+    found: Any = db.session.execute(any_state(File, File.uuid, File.name, File.owner_id).where(File.id.in_(named)))
+    return [tuple(row) for row in found]
