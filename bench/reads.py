@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import requests
 from sqlalchemy import create_engine, select
 
-from bench.load import Load, press
+from bench.load import Load, fetch, press
 from bench.processes import Server, settle, web
 from bench.rows import Row
 from bench.vault import EMAIL, NO_BROKER, PASSWORD, Vault, cursor_after, fill, postgres_answers, vault
@@ -82,10 +82,10 @@ def _against_probe(
 
 def _deep(kind: str, server: Server, headers: dict[str, str], count: int, seconds: float) -> Row:
     first = f"/api/v1/files?limit={DEEP}"
-    last = f"{first}&cursor={cursor_after(count - DEEP - 1)}"
+    _, _, page = fetch(server.url + first, headers)
+    last = f"{first}&cursor={cursor_after(page['next_cursor'], count - DEEP - 1)}"
     near, deep = measure([(server, first, headers), (server, last, headers)], seconds)
-    page = count // DEEP
-    return Row(f"list {DEEP}, {kind}: page {page:,} against page 1", deep.load.rate, "requests/s", near.load.rate, 0.8)
+    return Row(f"list {DEEP}, {kind}: page {count // DEEP:,} against page 1", deep.load.rate, "requests/s", near.load.rate, 0.8)
 
 
 def _probe(target: Vault, processes: int):  # type: ignore[no-untyped-def]
@@ -109,7 +109,7 @@ def page(quick: bool) -> Iterator[Row]:
                 answer = browser.get(f"{server.url}/files")
                 shown = answer.text.count("Quarterly report")
                 if answer.status_code != 200 or not shown:
-                    raise RuntimeError(f"/files answered {answer.status_code} with {shown} files")
+                    raise RuntimeError(f"/files answered {answer.status_code} with {shown} files: {server.log.read_text()[-1500:]}")
                 (found,) = measure([(server, "/files", cookie)], 2.0 if quick else 6.0)
                 queries = _queries(browser, server.url)
         more = {"requests/s": found.load.rate, "p99 ms": found.load.p99, "bytes": len(answer.content)}

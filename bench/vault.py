@@ -1,6 +1,8 @@
 """A vault to measure: its own directory and database, one account, many rows of files, gone afterwards."""
 
+import base64
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -17,7 +19,6 @@ from bench.processes import ROOT, environment, flask
 from tests.servers import connects
 from webapp.models.files import Blob, File, FileVersion
 from webapp.models.users import User
-from webapp.services.cursors import encode_cursor
 from webapp.services.names import name_key, sort_key
 
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
@@ -119,6 +120,8 @@ def file_name(number: int) -> str:
     return f"Quarterly report {number}.pdf"
 
 
-def cursor_after(number: int) -> str:
-    """The cursor of the page by name that begins after this file."""
-    return encode_cursor([sort_key(file_name(number)), FIRST + number])
+def cursor_after(sample: str, number: int) -> str:
+    """A cursor like this one of a list by name, for the page that begins after the file with this number."""
+    values = json.loads(base64.urlsafe_b64decode(sample + "=" * (-len(sample) % 4)))
+    values[-2:] = [sort_key(file_name(number)), FIRST + number]
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
