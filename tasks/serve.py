@@ -67,10 +67,10 @@ def empty_metrics(settings: Settings) -> None:
 
 def migrate() -> None:
     """Bring the database of the present settings to the newest revision."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config(str(ROOT / "migrations/alembic.ini"))
     config.set_main_option("script_location", str(ROOT / "migrations"))
     command.upgrade(config, "head")
@@ -96,7 +96,8 @@ def prepare(settings: Settings) -> str | None:
             release_node()
             db.engine.dispose()
     except (OperationalError, Unavailable) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        first = error.__cause__ or error
+        cause = str(getattr(first, "orig", None) or first).strip().splitlines()[0]
         raise CannotStart(f"the database does not answer. {cause}") from None
     return link
 

@@ -172,3 +172,58 @@ def test_a_worker_of_the_web_that_is_killed_comes_back(tmp_path: Path, stack: Ex
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: vault.get("/health/live") == 200 and children_of(vault.process.pid) != [worker], 30)
     assert vault.stop() == 0, vault.text
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one."""
+    children = children_of(pid)
+    return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
+def child(vault: Vault, words: bytes) -> int:
+    """The child whose command holds these words."""
+    return next(pid for pid in children_of(vault.process.pid) if words in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+@pytest.fixture
+def crew(tmp_path: Path, stack: ExitStack) -> Vault:
+    """Web, relay and worker together, with a RabbitMQ that does not answer."""
+    away = f"amqp://holdfast:hunter2@127.0.0.1:{free_port()}/"
+    named = {"RABBITMQ_URL": away, "ADMIN_EMAIL": EMAIL, "ADMIN_PASSWORD": PASSWORD, "WEB_PROCESSES": "2"}
+    vault = stack.enter_context(Vault(tmp_path / "var", **named)).ready()
+    wait_until(lambda: vault.ended or ("relay_started" in vault.text and "ready for action" in vault.text), 60)
+    assert not vault.ended, vault.text
+    return vault
+
+
+def test_without_rabbitmq_the_vault_starts_and_takes_uploads(crew: Vault) -> None:
+    """Promise 5: no broker in the request path."""
+    token, answers = crew.token(), []
+    threads = [threading.Thread(target=slow_upload, args=(crew, token, number, answers)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [201] * 5
+    assert len(crew.items("/api/v1/jobs?state=queued", token)) == 15
+    assert crew.get("/health/ready") == 503
+    assert crew.get("/health/live") == 200
+    assert crew.stop() == 0, crew.text
+    assert "hunter2" not in crew.text
+    assert crew.text.count("relay_waits") == 1
+
+
+@pytest.mark.parametrize(("name", "words"), [("web", b"tasks.web"), ("relay", b"tasks.relay"), ("worker", b"dramatiq")])
+def test_the_fall_of_one_stops_the_others_and_says_which(crew: Vault, name: str, words: bytes) -> None:
+    everybody = descendants(crew.process.pid)
+    assert len(everybody) >= 6
+    os.kill(child(crew, words), signal.SIGKILL)
+    assert crew.process.wait(90) == 1
+    assert f"{name} ended by itself (killed by SIGKILL); stopping the others" in crew.text
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in everybody), 30, about="all to end")
+
+
+def test_a_killed_supervisor_leaves_nobody_behind(crew: Vault) -> None:
+    everybody = descendants(crew.process.pid)
+    crew.stop(signal.SIGKILL)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in everybody), 90, about="all to end")
