@@ -45,7 +45,7 @@ class Relay:
             while not self._stopping.is_set():
                 try:
                     more = self._turn()
-                except Unavailable as error:
+                except Exception as error:  # noqa: BLE001 - a fault of ours in one turn must not end all jobs
                     self._wait_out(error)
                     continue
                 self._recovered()
@@ -94,10 +94,10 @@ class Relay:
         if lost:
             log.warning("lost_messages_sent_again", jobs=lost)
 
-    def _wait_out(self, error: Unavailable) -> None:
-        part = "broker" if isinstance(error, BrokerDown) else "database"
+    def _wait_out(self, error: Exception) -> None:
+        part = "broker" if isinstance(error, BrokerDown) else "database" if isinstance(error, Unavailable) else "relay"
         if self.trouble != part:
-            log.warning("relay_waits", part=part, error=error.detail)
+            log.warning("relay_waits", part=part, error=str(error), exc_info=error if part == "relay" else None)
         self.trouble = part
         self._pause = min(LONGEST_PAUSE, self._pause * 2 or 0.1)
         self._stopping.wait(self._pause)
