@@ -112,8 +112,11 @@ def test_a_move_of_many_folders_costs_as_many_statements_as_of_one(vault: Vault)
     goal, lone, full = vault.folder("Goal")["id"], vault.folder("Lone")["id"], vault.folder("Full")["id"]
     for number in range(40):
         vault.folder(f"inner {number}", full)
-    few = statements(f"/folders/{lone}", vault, parent_id=goal)
-    many = statements(f"/folders/{full}", vault, parent_id=goal)
+    # There, back, and there again: now and then a request also reads anew who asks.
+    few, many = (
+        min(statements(f"/folders/{moved}", vault, parent_id=place) for place in (goal, None, goal))
+        for moved in (lone, full)
+    )
     assert few == many <= 15
     assert_paths_follow_parents()
 
