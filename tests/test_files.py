@@ -265,7 +265,7 @@ def test_new_contents_at_once_get_numbers_of_their_own(vault: Vault) -> None:
         path = f"/files/{file['id']}/content"
         wishes = [pool.submit(vault.twin().call, "PUT", path, data=b"content %d" % number) for number in range(10)]
         statuses = [wish.result().status_code for wish in wishes]
-    assert set(statuses) <= {200, 503}
+    assert set(statuses) <= {200, 423, 503}  # 423: somebody else is just sending one
     assert vault.get(f"/files/{file['id']}")["number"] == 1 + statuses.count(200)
     assert differences() == []
 

@@ -117,7 +117,7 @@ def test_a_move_of_many_folders_costs_as_many_statements_as_of_one(vault: Vault)
         min(statements(f"/folders/{moved}", vault, parent_id=place) for place in (goal, None, goal))
         for moved in (lone, full)
     )
-    assert few == many <= 15
+    assert few == many <= 20  # three of them take, prove and leave the lock of the tree
     assert_paths_follow_parents()
 
 

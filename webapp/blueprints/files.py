@@ -99,14 +99,14 @@ def download_content(file_id: UUID, query: ContentQuery) -> Response:
 @api.put("/files/<uuid:file_id>/content")
 @guard("files.write", upload=True)
 @takes(upload=True)
-@gives(FileView, errors=(404, 411, 412, 413, 507))
+@gives(FileView, errors=(404, 411, 412, 413, 423, 507))
 def replace_content(file_id: UUID) -> FileView:
     """Replace the content by the body; the former content stays as a version."""
     actor, expected = current_actor(), expected_version()
     with refusals_heard():
         files.check_replacement(actor, file_id, expected, announced_size())
-        with received() as incoming:
-            return files.replace_content(actor, file_id, incoming.only(), expected)
+        with files.hold_content(file_id) as held, received(held.keep) as incoming:
+            return files.replace_content(actor, file_id, incoming.only(), expected, held)
 
 
 @pages.get("/files", endpoint="list_files")

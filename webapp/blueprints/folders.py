@@ -60,7 +60,7 @@ def show_folder(folder_id: UUID) -> FolderView:
 @api.patch("/folders/<uuid:folder_id>")
 @guard("files.write")
 @takes(FolderChange)
-@gives(FolderView, errors=(404, 409, 412))
+@gives(FolderView, errors=(404, 409, 412, 423))
 def change_folder(wish: FolderChange, folder_id: UUID) -> FolderView:
     """Rename or move a folder with all that is in it."""
     return folders.change_folder(current_actor(), folder_id, wish, expected_version())

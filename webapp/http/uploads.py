@@ -1,7 +1,7 @@
 """Receiving bytes: from the socket straight into a draft of the store, hashed on the way, never whole in memory."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -28,11 +28,12 @@ class LengthRequired(HoldfastError):
 class DraftStream:
     """What werkzeug's multipart parser writes a part into; it is a draft, and it is never read back here."""
 
-    def __init__(self, draft: LocalDraft) -> None:
-        self.draft = draft
+    def __init__(self, draft: LocalDraft, keep: Callable[[], None]) -> None:
+        self.draft, self._keep = draft, keep
 
     def write(self, data: bytes) -> int:
         _check_size(self.draft.size + len(data))
+        self._keep()
         return self.draft.write(data)
 
     def seek(self, _offset: int, _whence: int = 0) -> int:
@@ -46,6 +47,7 @@ class VaultRequest(Request):
     """A request whose file parts go into drafts while `received` is open, and are refused otherwise."""
 
     drafts: ExitStack | None = None
+    keep: Callable[[], None] = staticmethod(lambda: None)
 
     def _get_file_stream(
         self, total_content_length: int | None, content_type: str | None, filename: str | None = None,
@@ -53,7 +55,7 @@ class VaultRequest(Request):
     ) -> IO[bytes]:  # fmt: skip
         if self.drafts is None:
             raise Invalid.field("file", "unexpected_file", "This form takes no files.")
-        return cast(IO[bytes], DraftStream(self.drafts.enter_context(store().draft())))
+        return cast(IO[bytes], DraftStream(self.drafts.enter_context(store().draft()), self.keep))
 
 
 @dataclass
@@ -92,14 +94,15 @@ def _base_name(given: str) -> str:
 
 
 @contextmanager
-def received() -> Iterator[Incoming]:
+def received(keep: Callable[[], None] = lambda: None) -> Iterator[Incoming]:
     """All files of a multipart form, or the raw body as one part without a name. Drafts not kept vanish at the end.
 
+    `keep` is called for every piece that arrives, to prolong what the caller holds meanwhile.
     Raises Malformed for a body that is cut, LengthRequired, TooLarge, DiskFull.
     """
     with ExitStack() as stack:
         if request.mimetype == "multipart/form-data":
-            cast(VaultRequest, request).drafts = stack
+            cast(VaultRequest, request).drafts, cast(VaultRequest, request).keep = stack, keep
             parts = [(item.filename or "", cast(Any, item.stream).draft) for item in request.files.getlist("file")]
             fields = dict(request.form)
             if None in fields:  # what werkzeug makes of a part whose Content-Disposition has no name
@@ -107,7 +110,7 @@ def received() -> Iterator[Incoming]:
             _prove(fields.get("csrf_token"))
         else:
             _prove(None)
-            parts, fields = [("", _receive_raw(stack))], {}
+            parts, fields = [("", _receive_raw(stack, keep))], {}
         for _, draft in parts:
             draft.sync()  # here, because the transaction that follows holds locks others wait for
         yield Incoming(fields, parts)
@@ -119,7 +122,7 @@ def _prove(token: str | None) -> None:
         prove_form(token)
 
 
-def _receive_raw(stack: ExitStack) -> LocalDraft:
+def _receive_raw(stack: ExitStack, keep: Callable[[], None]) -> LocalDraft:
     length = request.environ.get("CONTENT_LENGTH")
     if length and not length.isdecimal():
         raise Malformed("Content-Length is not a number of bytes.")
@@ -132,6 +135,7 @@ def _receive_raw(stack: ExitStack) -> LocalDraft:
         while piece := request.stream.read(PIECE):
             _check_size(draft.size + len(piece))
             draft.write(piece)
+            keep()
     except (ClientDisconnected, OSError) as error:
         raise Malformed("The body ended before it was complete.", code="truncated") from error
     if expected is not None and draft.size != expected:

@@ -12,6 +12,7 @@ from webapp.db import after_rollback, db, read_rows, transactional
 from webapp.errors import Unavailable
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
+from webapp.infra.locks import Held, locked
 from webapp.infra.storage import LocalDraft, store
 from webapp.models.files import Blob, Preview
 from webapp.models.record import any_state
@@ -53,10 +54,16 @@ def release_blobs(named: Mapping[int, int]) -> None:
 def sweep_blobs(young: float = YOUNG) -> int:
     """Remove bytes that nothing names: drafts of uploads that died, blobs without a version. Returns how many.
 
-    Each is removed under its row's lock and only when older than `young` seconds.
+    Each is removed under its row's lock and only when older than `young` seconds. One sweep at a time: raises Locked.
     """
+    with locked("sweep", ttl=60, wait=0) as held:
+        return _sweep(young, held)
+
+
+def _sweep(young: float, held: Held) -> int:
     count = 0
     for keys in batched(store().keys_older_than(young), 500):
+        held.keep()
         named = _named_among(keys)
         for key in keys:
             if key.startswith("drafts/"):

@@ -1,6 +1,7 @@
 """Files: found through their owner, stored, renamed, moved. Bytes come as a draft of the store."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -13,6 +14,7 @@ from webapp.db import db, read_row, release_connection, transactional
 from webapp.errors import Invalid, Missing
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
+from webapp.infra.locks import Held, locked
 from webapp.infra.sniffing import guess_type
 from webapp.infra.storage import LocalDraft
 from webapp.models.files import File, FileVersion, live_file
@@ -197,10 +199,22 @@ def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
     return view_of(file)
 
 
+def hold_content(file_id: UUID) -> AbstractContextManager[Held]:
+    """Keep a file's content to oneself while its next version comes in. Raises Locked at once when somebody has it."""
+    return locked(f"content:{file_id}", ttl=60, wait=0)
+
+
 @transactional
-def replace_content(actor: Actor, file_id: UUID, draft: LocalDraft, expected: int | None = None) -> FileView:
-    """Make the draft the file's next version; the earlier ones stay. Raises Stale, TooLarge, DiskFull, Missing."""
+def replace_content(
+    actor: Actor, file_id: UUID, draft: LocalDraft, expected: int | None = None, held: Held | None = None
+) -> FileView:
+    """Make the draft the file's next version; the earlier ones stay. Raises Stale, TooLarge, DiskFull, Missing.
+
+    Conflict when `held` went to somebody else while this upload slept.
+    """
     require(actor, "files.write")
+    if held is not None:
+        held.guard()
     charge(actor.id, draft.size)
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)

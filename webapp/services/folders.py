@@ -10,6 +10,7 @@ from sqlalchemy import func, literal, tuple_
 from webapp.db import db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Invalid, Missing, Stale
 from webapp.infra.ids import next_id
+from webapp.infra.locks import Held, locked
 from webapp.models.files import File, file_place
 from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folder, live_folders_on
 from webapp.models.record import change_rows, live
@@ -170,13 +171,24 @@ def create_folder(actor: Actor, wish: NewFolder) -> FolderView:
     return view_of(folder)
 
 
-@transactional
 def change_folder(actor: Actor, folder_id: UUID, wish: FolderChange, expected: int | None = None) -> FolderView:
-    """Rename, move, or both. A move takes the whole subtree along in one statement.
+    """Rename, move, or both. A move takes the whole subtree along in one statement, and no other move beside it.
 
-    Raises Stale when the version is not `expected`, Conflict for a taken name or a move into itself.
+    Raises Stale when the version is not `expected`, Conflict for a taken name or a move into itself, Locked.
     """
     require(actor, "files.write")
+    if "parent_id" not in wish.model_fields_set:
+        return _change_folder(actor, folder_id, wish, expected, None)
+    with locked(f"tree:{actor.id}") as held:
+        return _change_folder(actor, folder_id, wish, expected, held)
+
+
+@transactional
+def _change_folder(
+    actor: Actor, folder_id: UUID, wish: FolderChange, expected: int | None, held: Held | None
+) -> FolderView:
+    if held is not None:
+        held.guard()
     lock_tree(actor.id)
     folder = find_folder(actor, folder_id, "files.write")
     check_version(folder.version, expected)
