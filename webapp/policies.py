@@ -14,7 +14,11 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "files.read": ("List and download files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
     "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "schedules.read": ("See when upkeep and other recurring jobs run", frozenset({ADMIN})),
+    "schedules.write": ("Change, pause and run schedules", frozenset({ADMIN})),
     "jobs.write": ("Replay and cancel one's own jobs", frozenset({MEMBER, MANAGER, ADMIN})),
+    "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
+    "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }
 
 
@@ -44,6 +48,11 @@ class Actor:
     def can(self, permission: str) -> bool:
         """Whether role and token both allow it."""
         return permission in self.permissions and (self.scopes is None or permission in self.scopes)
+
+    @property
+    def administers(self) -> bool:
+        """Whether anything under /admin is theirs."""
+        return any(self.can(name) for name, (_, holders) in PERMISSIONS.items() if MEMBER not in holders)
 
     @property
     def is_admin(self) -> bool:

@@ -1,18 +1,23 @@
-"""Trash: list, restore."""
+"""Trash: list, restore, remove for good."""
 
 from uuid import UUID
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from werkzeug.wrappers import Response
 
+from webapp.errors import Invalid
 from webapp.http.answers import gives
+from webapp.http.conditional import expected_version
+from webapp.http.formats import size
 from webapp.http.guard import current_actor, guard
-from webapp.http.inputs import read_query, takes
-from webapp.http.rows import trash_rows
-from webapp.services import trash
+from webapp.http.inputs import read_form, read_query, takes
+from webapp.http.rows import form_of, trash_rows
+from webapp.services import purges, trash
 from webapp.services.cursors import Page
 from webapp.services.files import FileView
+from webapp.services.purges import Emptied, Emptying, Removal
 from webapp.services.trash import TrashQuery
 
 pages = Blueprint("trash_pages", __name__)
@@ -36,6 +41,22 @@ def restore_file(file_id: UUID) -> FileView:
     return trash.restore_file(current_actor(), file_id)
 
 
+@api.delete("/trash/<uuid:file_id>")
+@guard("files.write")
+@gives(None, status=204, errors=(404, 412))
+def purge_file(file_id: UUID) -> None:
+    """Remove a trashed file for good, with all its versions."""
+    purges.purge_file(current_actor(), file_id, expected_version())
+
+
+@api.delete("/trash")
+@guard("files.write")
+@gives(Emptied)
+def empty_trash() -> Emptied:
+    """Remove all that is in the trash now for good. A large trash is emptied on by a job."""
+    return purges.empty_trash(current_actor())
+
+
 @pages.get("/trash", endpoint="list_trash")
 @guard("files.read")
 def list_trash_page() -> str:
@@ -54,3 +75,58 @@ def restore_file_page(file_id: UUID) -> Response:
     if file.folder_id is None:
         return redirect(url_for("files_pages.list_files"))
     return redirect(url_for("folders_pages.show_folder", folder_id=file.folder_id))
+
+
+@pages.get("/trash/<uuid:file_id>/removal")
+@guard("files.write")
+def purge_file_form(file_id: UUID) -> str:
+    """Ask before a file goes for good."""
+    return _removal_form(file_id)
+
+
+@pages.post("/trash/<uuid:file_id>/removal", endpoint="purge_file")
+@guard("files.write")
+def purge_file_page(file_id: UUID) -> Response | tuple[str, int]:
+    """Remove it once its name was typed."""
+    actor = current_actor()
+    file = purges.show_trashed(actor, file_id)
+    try:
+        if read_form(Removal).name.strip() != file.name.strip():
+            raise Invalid.field("name", "confirmation", "Type the name as it stands above.")
+    except Invalid as error:
+        return _removal_form(file_id, error), error.status
+    purges.purge_file(actor, file_id, expected_version())
+    flash(_("“%(name)s” was removed for good.", name=file.name), "success")
+    return redirect(url_for(".list_trash"))
+
+
+@pages.get("/trash/removal")
+@guard("files.write")
+def empty_trash_form() -> str:
+    """Ask before all goes for good."""
+    return _emptying_form()
+
+
+@pages.post("/trash/removal", endpoint="empty_trash")
+@guard("files.write")
+def empty_trash_page() -> Response | tuple[str, int]:
+    """Empty it once the number of files was typed; when files came meanwhile, it is asked again."""
+    actor = current_actor()
+    try:
+        if read_form(Emptying).count != purges.count_trash(actor)[0]:
+            raise Invalid.field("count", "confirmation", "Type how many files are in the trash now.")
+    except Invalid as error:
+        return _emptying_form(error), error.status
+    done = purges.empty_trash(actor)
+    gone = ngettext("%(num)d file was removed for good.", "%(num)d files were removed for good.", done.files)
+    flash(f"{gone} {_('The rest follows.')}" if done.continues else gone, "success")
+    return redirect(url_for(".list_trash"))
+
+
+def _removal_form(file_id: UUID, error: Invalid | None = None) -> str:
+    return render_template("trash/purge.html", file=purges.show_trashed(current_actor(), file_id), form=form_of(error))
+
+
+def _emptying_form(error: Invalid | None = None) -> str:
+    count, held = purges.count_trash(current_actor())
+    return render_template("trash/empty.html", count=count, size_text=size(held), form=form_of(error))

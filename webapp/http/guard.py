@@ -9,7 +9,7 @@ from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
 from webapp.config import current_settings
-from webapp.errors import Refused, Unauthenticated
+from webapp.errors import Missing, Refused, Unauthenticated
 from webapp.extensions import bearer_token, maybe_actor, origin_of_request
 from webapp.policies import PERMISSIONS, Actor, require
 
@@ -22,7 +22,8 @@ ENVELOPE = MIB  # bytes that multipart adds around the files of an upload
 
 
 def guard(permission: str, *, upload: bool = False) -> Callable[[V], V]:
-    """Let only actors through who hold the permission; 401 for nobody, 403 for somebody else.
+    """Let only actors through who hold the permission; 401 for nobody, 403 for somebody else, under /admin 404 for
+    those who administer nothing at all.
 
     `upload` allows a body of MAX_UPLOAD_SIZE and leaves it unread: a browser form without the X-CSRF-Token header
     must then be proven by `prove_form` before anything of it is kept.
@@ -35,7 +36,10 @@ def guard(permission: str, *, upload: bool = False) -> Callable[[V], V]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             if upload:
                 request.max_content_length = current_settings().max_upload_size + ENVELOPE
-            require(maybe_actor(), permission)
+            actor = maybe_actor()
+            if actor is not None and f"{request.path}/".startswith("/admin/") and not actor.administers:
+                raise Missing("There is nothing at this address.")  # not even that there is something to administer
+            require(actor, permission)
             if request.method in SAFE or bearer_token() is not None:
                 return view(*args, **kwargs)
             _check_csrf(upload)

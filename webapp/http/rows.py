@@ -121,12 +121,18 @@ def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
             "from_text": _folder_name(actor, file.folder_id),
             "version": file.version,
             "restore_url": f"/trash/{file.id}/restoration",
+            "purge_url": f"/trash/{file.id}/removal",
         }
         for file in page.items
         if file.deleted_at is not None
     ]
     next_url = f"{url_for('trash_pages.list_trash')}?cursor={page.next_cursor}" if page.next_cursor else None
-    return {"rows": rows, "next_url": next_url, "count_text": ngettext("%(num)d file", "%(num)d files", len(rows))}
+    return {
+        "rows": rows,
+        "next_url": next_url,
+        "count_text": ngettext("%(num)d file", "%(num)d files", len(rows)),
+        "kept_days": current_settings().trash_retention_days,
+    }
 
 
 def _folder_name(actor: Actor, folder_id: UUID | None) -> str:

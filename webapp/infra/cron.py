@@ -12,6 +12,15 @@ from cronsim import CronSim, CronSimError
 from webapp.errors import Invalid
 
 MOST_CHARACTERS = 100
+NEVER = "This time never comes, such as 31 February."
+FIVE = "Give five fields: minute, hour, day of month, month, day of week."
+FAULTS = {
+    "Bad minute": "The minute is not one that cron knows: 0 to 59, *, */15, 0,30.",
+    "Bad hour": "The hour is not one that cron knows: 0 to 23, *, */6, 8-18.",
+    "Bad day-of-month": "The day of the month is not one that cron knows: 1 to 31, *, L for the last.",
+    "Bad month": "The month is not one that cron knows: 1 to 12, JAN to DEC, *.",
+    "Bad day-of-week": "The day of the week is not one that cron knows: 0 to 7 (both Sunday), MON to SUN, MON#1, *.",
+}
 
 
 def next_after(cron: str, zone: str, moment: datetime) -> datetime:
@@ -26,7 +35,7 @@ def firings(cron: str, zone: str, moment: datetime) -> Iterator[datetime]:
         try:
             instant = next(clock).astimezone(UTC)
         except (StopIteration, OverflowError, ValueError):
-            raise Invalid.field("cron", "never", "This time never comes, such as 31 February.") from None
+            raise Invalid.field("cron", "never", NEVER) from None
         if instant > moment:  # in the hour that comes twice the library may name its first coming once more
             yield instant
             moment = instant
@@ -34,12 +43,13 @@ def firings(cron: str, zone: str, moment: datetime) -> Iterator[datetime]:
 
 def _parsed(cron: str, zone: str, moment: datetime) -> CronSim:
     if len(cron) > MOST_CHARACTERS or len(cron.split()) != 5:
-        raise Invalid.field("cron", "cron", "Give five fields: minute, hour, day of month, month, day of week.")
+        raise Invalid.field("cron", "cron", FIVE)
     try:
         return CronSim(cron, moment.astimezone(_zone(zone)))
     except CronSimError as error:
-        message = "This time never comes, such as 31 February." if _impossible(cron) else f"{error}."
-        raise Invalid.field("cron", "never" if _impossible(cron) else "cron", message) from None
+        if _impossible(cron):
+            raise Invalid.field("cron", "never", NEVER) from None
+        raise Invalid.field("cron", "cron", FAULTS.get(str(error), FIVE)) from None
 
 
 def _impossible(cron: str) -> bool:

@@ -6,22 +6,26 @@ One file, one transaction, under the lock of the owner's tree: a file is purged 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, delete, or_
+from pydantic import Field
+from sqlalchemy import Select, bindparam, delete, func, or_
 
 from webapp.config import current_settings
-from webapp.db import db, read_rows, transactional
+from webapp.db import db, read_row, read_rows, transactional
 from webapp.errors import Missing, Unavailable
 from webapp.infra.clock import now
 from webapp.models.files import Blob, File, FileVersion, deleted_file
+from webapp.models.folders import Folder
 from webapp.models.record import any_state
 from webapp.policies import Actor, require, system_actor
 from webapp.services.blobs import release_blobs
 from webapp.services.events import Target, queue_jobs, record
+from webapp.services.files import FILE_COLUMNS, FileView, view_row
 from webapp.services.folders import check_version
+from webapp.services.inputs import Input
 from webapp.services.placements import displace
 from webapp.services.quotas import give_back, lock_tree
 
@@ -37,6 +41,18 @@ class Emptied(msgspec.Struct, frozen=True, kw_only=True):
     continues: bool
 
 
+class Removal(Input):
+    """A person's word that a file shall go for good: its name, typed."""
+
+    name: Annotated[str, Field(max_length=400)] = ""
+
+
+class Emptying(Input):
+    """A person's word that the trash shall be emptied: how many files are in it, typed."""
+
+    count: Annotated[int | None, Field(ge=0, le=10**9)] = None
+
+
 class Work(Protocol):
     """The running job, as the jobs' side hands it over."""
 
@@ -45,6 +61,31 @@ class Work(Protocol):
     @property
     def request_id(self) -> str | None: ...
     def progress(self, percent: float) -> None: ...
+
+
+_ONE = (
+    any_state(File, *FILE_COLUMNS)
+    .outerjoin(Folder, Folder.id == File.folder_id)
+    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"), File.deleted_at.is_not(None))
+)
+_COUNT = any_state(File, func.count().label("files"), func.coalesce(func.sum(File.size), 0).label("bytes"))
+_COUNT = _COUNT.where(File.owner_id == bindparam("owner_id"), File.deleted_at.is_not(None))
+
+
+def show_trashed(actor: Actor, file_id: UUID) -> FileView:
+    """One file in the actor's trash. Raises Missing."""
+    require(actor, "files.read")
+    row = read_row(_ONE, {"owner_id": actor.id, "file_id": file_id})
+    if row is None:
+        raise Missing("There is no such file in the trash.")
+    return view_row(row)
+
+
+def count_trash(actor: Actor) -> tuple[int, int]:
+    """How many files are in the actor's trash, and the bytes of their present contents."""
+    require(actor, "files.read")
+    row = read_row(_COUNT, {"owner_id": actor.id})
+    return (int(row.files), int(row.bytes)) if row else (0, 0)
 
 
 @transactional

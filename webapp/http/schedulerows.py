@@ -1,0 +1,92 @@
+"""How pages show schedules: cron in words where it is simple, when it runs next, how the last run went."""
+
+from datetime import time
+from typing import Any
+
+from flask import url_for
+from flask_babel import format_time, get_locale, lazy_gettext
+from flask_babel import gettext as _
+
+from webapp.http.formats import ago, exact
+from webapp.http.jobrows import STATES, TITLES
+from webapp.policies import Actor
+from webapp.services.cursors import Page
+from webapp.services.schedules import Firings, ScheduleView
+
+SCHEDULE_TITLES = {
+    "sweep-blobs": lazy_gettext("Sweep of orphaned bytes"),
+    "sweep-expired": lazy_gettext("Removal of expired entries"),
+    "purge-trash": lazy_gettext("Removal of old trash"),
+    "scrub-blobs": lazy_gettext("Check of stored bytes"),
+}
+PURPOSES = {
+    "upkeep.sweep_blobs": lazy_gettext("Frees the disk of bytes that no file names any more."),
+    "upkeep.sweep_expired": lazy_gettext("Forgets ended sign-ins, old jobs and answers that nobody asks for again."),
+    "upkeep.purge_trash": lazy_gettext("Removes trashed files for good once they have lain there long enough."),
+    "upkeep.scrub_blobs": lazy_gettext("Reads part of the store again and finds damage before a person does."),
+}
+
+
+def schedule_rows(actor: Actor, page: Page[ScheduleView]) -> dict[str, Any]:
+    """Variables of the list."""
+    here = url_for("schedules_pages.list_schedules")
+    return {
+        "rows": [schedule_row(actor, schedule) for schedule in page.items],
+        "next_url": f"{here}?cursor={page.next_cursor}" if page.next_cursor else None,
+        "writes": actor.can("schedules.write"),
+    }
+
+
+def schedule_row(actor: Actor, schedule: ScheduleView) -> dict[str, Any]:
+    """One schedule, formatted."""
+    here = f"/admin/schedules/{schedule.id}"
+    state, tone = STATES.get(schedule.last_state or "", ("", "plain"))
+    return {
+        "id": schedule.id, "version": schedule.version, "url": here, "run_url": f"{here}/runs",
+        "name": schedule.name, "title": str(SCHEDULE_TITLES.get(schedule.name, schedule.title)),
+        "job": str(TITLES.get(schedule.job, schedule.job)), "purpose": str(PURPOSES.get(schedule.job, "")),
+        "cron": schedule.cron, "zone": schedule.zone, "catch_up": schedule.catch_up, "enabled": schedule.enabled,
+        "words": in_words(schedule.cron),
+        "next": schedule.next_at, "next_text": ago(schedule.next_at), "next_exact": exact(schedule.next_at),
+        "last": schedule.last_at, "last_text": ago(schedule.last_at), "last_exact": exact(schedule.last_at),
+        "state_text": str(state), "tone": tone,
+        "job_url": f"/jobs/{schedule.last_job}" if schedule.last_job and actor.can("jobs.read") else None,
+    }  # fmt: skip
+
+
+def firing_rows(firings: Firings) -> list[dict[str, Any]]:
+    """The next firings, each relative and exact."""
+    return [{"at": at, "text": ago(at), "exact": exact(at)} for at in firings.items]
+
+
+def in_words(cron: str) -> str:
+    """A simple cron expression as people say it; "" for one that is better read as it is."""
+    minute, hour, day, month, weekday = cron.split() if len(cron.split()) == 5 else [""] * 5
+    if month != "*":
+        return ""
+    if (hour, day, weekday) == ("*", "*", "*"):
+        return _minutes(minute)
+    if not (minute.isdecimal() and hour.isdecimal() and int(minute) < 60 and int(hour) < 24):
+        return ""
+    return _days(day, weekday, format_time(time(int(hour), int(minute)), "HH:mm", rebase=False))
+
+
+def _minutes(minute: str) -> str:
+    if minute in {"*", "*/1"}:
+        return str(_("Every minute"))
+    if minute.startswith("*/") and minute[2:].isdecimal() and 60 % max(1, int(minute[2:])) == 0:
+        return str(_("Every %(num)d minutes", num=int(minute[2:])))
+    return str(_("Every hour at minute %(num)d", num=int(minute))) if minute.isdecimal() else ""
+
+
+def _days(day: str, weekday: str, at: str) -> str:
+    if (day, weekday) == ("*", "*"):
+        return str(_("Every day at %(time)s", time=at))
+    if day == "*" and weekday == "1-5":
+        return str(_("Monday to Friday at %(time)s", time=at))
+    if day == "*" and len(weekday) == 1 and weekday in "01234567":
+        name = get_locale().days["format"]["wide"][(int(weekday) + 6) % 7]
+        return str(_("Every %(day)s at %(time)s", day=name, time=at))
+    if weekday == "*" and day.isdecimal():
+        return str(_("On day %(num)d of every month at %(time)s", num=int(day), time=at))
+    return ""
