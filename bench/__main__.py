@@ -44,7 +44,12 @@ def main() -> int:
             broken[name] = f"{type(error).__name__}: {error}"
         print(f"{name}: {time.perf_counter() - began:.0f} s {broken.get(name, '')}", file=sys.stderr)
     print(*table(rows), sep="\n", file=sys.stderr)
-    print(json.dumps({"machine": machine(), "quick": wish.quick, "rows": [row.document() for row in rows], "broken": broken}, indent=1))
+    print(
+        json.dumps(
+            {"machine": machine(), "quick": wish.quick, "rows": [row.document() for row in rows], "broken": broken},
+            indent=1,
+        )
+    )
     return 1 if broken else 0
 
 

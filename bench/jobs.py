@@ -34,12 +34,17 @@ def jobs(quick: bool) -> Iterator[Row]:
     prefix = f"bench-{os.getpid()}-{secrets.token_hex(3)}"
     if not postgres_answers() or not broker_answers():
         raise RuntimeError("needs PostgreSQL and RabbitMQ")
-    with vault("postgresql", APP_ENV="test", RABBITMQ_URL=RABBITMQ, RABBITMQ_QUEUE_PREFIX=prefix) as target, _queues(prefix):
+    with (
+        vault("postgresql", APP_ENV="test", RABBITMQ_URL=RABBITMQ, RABBITMQ_QUEUE_PREFIX=prefix) as target,
+        _queues(prefix),
+    ):
         bare = _bare(target, prefix, count)
         with ExitStack() as stack:
             worker = ["bench.worker", "--processes", str(PROCESSES), "--threads", str(THREADS)]
             dramatiq = stack.enter_context(_dramatiq(target, worker, target.environ, "worker"))
-            relay = stack.enter_context(running([sys.executable, "-m", "tasks.relay"], target.home, target.environ, name="relay"))
+            relay = stack.enter_context(
+                running([sys.executable, "-m", "tasks.relay"], target.home, target.environ, name="relay")
+            )
             engine = create_engine(target.database.replace("postgresql://", "postgresql+psycopg2://"))
             _insert(engine, FIRST, 1)
             wait_until(lambda: _done(engine) == 1, about="the first job")
@@ -59,7 +64,9 @@ def _insert(engine: Engine, first: int, count: int) -> None:
     """As services.events does it: rows and the wake-up call in one transaction."""
     kind = {"name": NOTHING, "queue": "default", "args": {}, "max_attempts": 5}
     with engine.begin() as connection:
-        connection.execute(insert(Job), [{**kind, "id": first + number, "run_at": _now(connection)} for number in range(count)])
+        connection.execute(
+            insert(Job), [{**kind, "id": first + number, "run_at": _now(connection)} for number in range(count)]
+        )
         connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 

@@ -98,10 +98,14 @@ def _read_answer(line: socket.socket) -> bytes:
     return head
 
 
-def fetch(url: str, headers: dict[str, str] | None = None, body: Any = None, method: str | None = None) -> tuple[int, Any, Any]:
+def fetch(
+    url: str, headers: dict[str, str] | None = None, body: Any = None, method: str | None = None
+) -> tuple[int, Any, Any]:
     """One request with a JSON body: status, headers, decoded answer."""
     import requests
 
-    answer = requests.request(method or ("POST" if body is not None else "GET"), url, json=body, headers=headers, timeout=60)
+    answer = requests.request(
+        method or ("POST" if body is not None else "GET"), url, json=body, headers=headers, timeout=60
+    )
     kind = answer.headers.get("Content-Type", "")
     return answer.status_code, answer.headers, json.loads(answer.content) if "json" in kind else answer.text

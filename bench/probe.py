@@ -15,11 +15,12 @@ import psycopg2
 DATABASE, OWNER = os.environ["PROBE_DATABASE"], int(os.environ["PROBE_OWNER"])
 POSTGRES = DATABASE.startswith("postgresql://")
 MARK = "%s" if POSTGRES else "?"
-ME = f"SELECT uuid, email, name, locale, time_zone, version, created_at FROM users WHERE id = {MARK} AND deleted_at IS NULL"
-COLUMNS = "uuid, name, folder_id, mime, size, sha256, number, description, tags, created_at, updated_at, deleted_at, version"
-LIST = (
-    f"SELECT {COLUMNS} FROM files WHERE owner_id = {MARK} AND deleted_at IS NULL ORDER BY sort_key, id LIMIT {MARK}"
+PERSON = "uuid, email, name, locale, time_zone, version, created_at"
+ME = f"SELECT {PERSON} FROM users WHERE id = {MARK} AND deleted_at IS NULL"
+COLUMNS = (
+    "uuid, name, folder_id, mime, size, sha256, number, description, tags, created_at, updated_at, deleted_at, version"
 )
+LIST = f"SELECT {COLUMNS} FROM files WHERE owner_id = {MARK} AND deleted_at IS NULL ORDER BY sort_key, id LIMIT {MARK}"
 HEADERS = [("Content-Type", "application/json")]
 encoder = msgspec.json.Encoder()
 

@@ -81,7 +81,9 @@ def _rollup(pid: int, name: str) -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], home: Path, environ: dict[str, str], port: int = 0, name: str = "server") -> Iterator[Server]:
+def running(
+    command: list[str], home: Path, environ: dict[str, str], port: int = 0, name: str = "server"
+) -> Iterator[Server]:
     """The command as long as the block lasts; with a port, once it accepts connections there."""
     log = home / f"{name}.log"
     with log.open("wb") as file:
@@ -126,10 +128,19 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
         keys.write_text("\n".join(secrets.token_urlsafe(32) for _ in range(3)))
     secret, jwt, data = keys.read_text().split("\n")
     return {
-        **keep, "APP_ENV": "production", "PUBLIC_URL": "http://127.0.0.1", "VAR_DIR": str(home / "var"), "SECRET_KEYS": secret,
-        "JWT_KEYS": jwt, "DATA_KEYS": data, "LOG_LEVEL": "info", "RATE_LIMIT": "100000000 per minute",
-        "STORAGE_URL": f"file://{home / 'var' / 'blobs'}", "PYTHONUNBUFFERED": "1", **extra,
-    }  # fmt: skip
+        **keep,
+        "APP_ENV": "production",
+        "PUBLIC_URL": "http://127.0.0.1",
+        "VAR_DIR": str(home / "var"),
+        "SECRET_KEYS": secret,
+        "JWT_KEYS": jwt,
+        "DATA_KEYS": data,
+        "LOG_LEVEL": "info",
+        "RATE_LIMIT": "100000000 per minute",
+        "STORAGE_URL": f"file://{home / 'var' / 'blobs'}",
+        "PYTHONUNBUFFERED": "1",
+        **extra,
+    }
 
 
 @contextlib.contextmanager
@@ -138,8 +149,25 @@ def web(
 ) -> Iterator[Server]:
     """The web command of the compose file (webapp or a probe) on a free port."""
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", str(processes), "--blocking-threads", "4",
-               "--no-ws", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", application]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--workers",
+        str(processes),
+        "--blocking-threads",
+        "4",
+        "--no-ws",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        application,
+    ]
     with running(command, home, environ, port, name) as server:
         yield server
 

@@ -49,7 +49,9 @@ def measure(pairs: list[tuple[Server, str, dict[str, str]]], seconds: float) -> 
 
 def me(quick: bool) -> Iterator[Row]:
     """`GET /api/v1/users/me` with a bearer token."""
-    yield from _against_probe("me", "/api/v1/users/me", "/me", {"postgresql": (0.4, 700), "sqlite": (0.25, None)}, quick)
+    yield from _against_probe(
+        "me", "/api/v1/users/me", "/me", {"postgresql": (0.4, 700), "sqlite": (0.25, None)}, quick
+    )
 
 
 def list_files(quick: bool) -> Iterator[Row]:
@@ -64,7 +66,10 @@ def _against_probe(
     count, seconds = (20_000, 2.0) if quick else (100_000, 6.0)
     for kind in kinds():
         processes = 2 if kind == "postgresql" else 1  # embedded is one process
-        with vault(kind, **({"RABBITMQ_URL": NO_BROKER} if kind == "postgresql" else {})) as target, ExitStack() as stack:
+        with (
+            vault(kind, **({"RABBITMQ_URL": NO_BROKER} if kind == "postgresql" else {})) as target,
+            ExitStack() as stack,
+        ):
             if name != "me":
                 fill(target, count)
             server = stack.enter_context(web(target.home, target.environ, processes=processes))
@@ -85,7 +90,9 @@ def _deep(kind: str, server: Server, headers: dict[str, str], count: int, second
     _, _, page = fetch(server.url + first, headers)
     last = f"{first}&cursor={cursor_after(page['next_cursor'], count - DEEP - 1)}"
     near, deep = measure([(server, first, headers), (server, last, headers)], seconds)
-    return Row(f"list {DEEP}, {kind}: page {count // DEEP:,} against page 1", deep.load.rate, "requests/s", near.load.rate, 0.8)
+    return Row(
+        f"list {DEEP}, {kind}: page {count // DEEP:,} against page 1", deep.load.rate, "requests/s", near.load.rate, 0.8
+    )
 
 
 def _probe(target: Vault, processes: int):  # type: ignore[no-untyped-def]
@@ -109,7 +116,9 @@ def page(quick: bool) -> Iterator[Row]:
                 answer = browser.get(f"{server.url}/files")
                 shown = answer.text.count("Quarterly report")
                 if answer.status_code != 200 or not shown:
-                    raise RuntimeError(f"/files answered {answer.status_code} with {shown} files: {server.log.read_text()[-1500:]}")
+                    raise RuntimeError(
+                        f"/files answered {answer.status_code} with {shown} files: {server.log.read_text()[-1500:]}"
+                    )
                 (found,) = measure([(server, "/files", cookie)], 2.0 if quick else 6.0)
                 queries = _queries(browser, server.url)
         more = {"requests/s": found.load.rate, "p99 ms": found.load.p99, "bytes": len(answer.content)}

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the result. `reach` is the least ratio, or with `at_most` the greatest value, that counts as reached."""
+    """One line of the result. `reach` is the least ratio and `at_most` the greatest value that count as reached."""
 
     name: str
     value: float
@@ -47,5 +47,7 @@ def table(rows: list[Row]) -> Iterator[str]:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         aim = f"≥ {row.reach:g} ×" if row.reach is not None else f"≤ {row.at_most:g}" if row.at_most is not None else ""
         mark = {True: "reached", False: "MISSED", None: ""}[row.reached]
-        more = "  ".join(f"{key} {value:,.1f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.more.items())
+        more = "  ".join(
+            f"{key} {value:,.1f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.more.items()
+        )
         yield f"{row.name:44} {row.value:>12,.1f} {limit:>12} {ratio:>6}  {aim:<8} {mark:<8} {row.unit}  {more}"

@@ -20,7 +20,9 @@ def start(quick: bool) -> Iterator[Row]:
     """Embedded, and with PostgreSQL, Redis and RabbitMQ."""
     kinds = [("embedded", "sqlite", {})]
     if postgres_answers():
-        kinds.append(("servers", "postgresql", {"RABBITMQ_URL": RABBITMQ, "RABBITMQ_QUEUE_PREFIX": f"bench-{os.getpid()}"}))
+        kinds.append(
+            ("servers", "postgresql", {"RABBITMQ_URL": RABBITMQ, "RABBITMQ_QUEUE_PREFIX": f"bench-{os.getpid()}"})
+        )
     for name, database, extra in kinds:
         with vault(database, APP_ENV="test", **extra) as target:
             port = free_port()

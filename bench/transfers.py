@@ -151,7 +151,9 @@ def download(quick: bool) -> Iterator[Row]:
         grown = server.growth(before) / MIB
         limit = None
         if NGINX is not None:
-            behind = stack.enter_context(web(target.home, {**target.environ, "X_ACCEL_REDIRECT": "/_blobs/"}, name="accel"))
+            behind = stack.enter_context(
+                web(target.home, {**target.environ, "X_ACCEL_REDIRECT": "/_blobs/"}, name="accel")
+            )
             front = stack.enter_context(_nginx(target.home, behind.url))
             accelerated = best(runs, lambda: _receive(front + content, headers, size))
             limit = best(runs, lambda: _receive(f"{front}/static/source", {}, size))
@@ -166,7 +168,9 @@ def _nginx(home: Path, upstream: str) -> Iterator[str]:
     port = free_port()
     user = "user root;" if os.geteuid() == 0 else ""
     config = home / "nginx.conf"
-    config.write_text(CONFIG.format(home=home, user=user, port=port, static=home, blobs=home / "var" / "blobs", upstream=upstream))
+    config.write_text(
+        CONFIG.format(home=home, user=user, port=port, static=home, blobs=home / "var" / "blobs", upstream=upstream)
+    )
     command = [str(NGINX), "-e", str(home / "nginx-error.log"), "-c", str(config), "-g", "daemon off;"]
     with running(command, home, {**os.environ}, port, "nginx") as server:
         yield server.url

@@ -64,7 +64,9 @@ def vault(kind: str, **extra: str) -> Iterator[Vault]:
         with _database(kind, home) as url:
             environ = environment(home, DATABASE_URL=url, **({"REDIS_URL": REDIS} if connects(6379) else {}), **extra)
             flask(environ, "db", "upgrade")
-            flask(environ, "users", "create", "--email", EMAIL, "--name", "Bench", "--role", "admin", feed=f"{PASSWORD}\n")
+            flask(
+                environ, "users", "create", "--email", EMAIL, "--name", "Bench", "--role", "admin", feed=f"{PASSWORD}\n"
+            )
             yield Vault(home, environ, url)
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The worker of the row `jobs`: `dramatiq bench.worker` is `dramatiq tasks` with one more kind of job, which does nothing."""
+"""The worker of the row `jobs`: `dramatiq bench.worker` is `dramatiq tasks` with one more kind of job, a no-op."""
 
 import dramatiq
 

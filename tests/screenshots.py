@@ -45,9 +45,15 @@ Paths = dict[str, str]
 
 def main(wanted: list[str]) -> int:
     """Take the pictures; 1 when a page is unknown or complained in the console."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-screens-") as home, running_vault(Path(home)) as vault, chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfast-screens-") as home,
+        running_vault(Path(home)) as vault,
+        chromium() as browser,
+    ):
         paths = before_anybody(vault) if not wanted or set(wanted) & {"setup", "sign-in"} else {}
-        complaints = photograph(browser, vault, {name: path for name, path in paths.items() if not wanted or name in wanted}, None)
+        complaints = photograph(
+            browser, vault, {name: path for name, path in paths.items() if not wanted or name in wanted}, None
+        )
         visitor = watched(browser)
         set_up(visitor.page(), vault)
         visitor.context.close()
@@ -69,8 +75,10 @@ def before_anybody(vault: RunningVault) -> Paths:
 
 def fill(program: Program) -> Paths:
     """Make a believable workspace by the API; the pages to photograph."""
-    folders = {name: program.call("POST", "/folders", json={"name": name})["id"] for name in
-               ("Harbour plans", "Invoices 2026", "Photographs", "Logbooks")}  # fmt: skip
+    folders = {
+        name: program.call("POST", "/folders", json={"name": name})["id"]
+        for name in ("Harbour plans", "Invoices 2026", "Photographs", "Logbooks")
+    }
     for number in range(1, 8):
         program.upload(f"Quay {number}.jpg", picture(hue=number / 8), folders["Photographs"])
     photo = program.upload("Evening at the north mole.jpg", picture())["id"]
@@ -79,11 +87,17 @@ def fill(program: Program) -> Paths:
     program.upload("Tide logs.zip", archive())
     program.upload("Dredging contract (signed).pdf", document("Dredging contract"))
     program.upload("Lighthouse survey.jpg", picture(hue=0.1))
-    notes = program.upload("Meeting notes.md", b"# Harbour board\n\n- Dredging starts on the 4th.\n- Berth 7 stays closed.\n" * 12)["id"]
-    program.upload("Signal flags.svg", b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 6"><path d="M0 0h9v6H0z"/></svg>')
+    notes = program.upload(
+        "Meeting notes.md", b"# Harbour board\n\n- Dredging starts on the 4th.\n- Berth 7 stays closed.\n" * 12
+    )["id"]
+    program.upload(
+        "Signal flags.svg", b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 6"><path d="M0 0h9v6H0z"/></svg>'
+    )
     incoming = {}
     for number, mark in enumerate(f"{theme}-{size}" for theme in THEMES for size in SIZES):  # uploads need unused names
-        year = program.call("POST", "/folders", json={"name": str(2026 - number), "parent_id": folders["Logbooks"]})["id"]
+        year = program.call("POST", "/folders", json={"name": str(2026 - number), "parent_id": folders["Logbooks"]})[
+            "id"
+        ]
         place = program.call("POST", "/folders", json={"name": "Incoming", "parent_id": year})["id"]
         incoming[f"upload {mark}"] = f"/folders/{place}"
         program.upload("Soundings of the north channel.csv", b"depth,at\n" * 9000, place)
@@ -96,12 +110,25 @@ def fill(program: Program) -> Paths:
         program.call("DELETE", f"/files/{file}")
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
-        **incoming, "files": "/files", "upload": "", "selection": "/files", "folder": f"/folders/{folders['Photographs']}",
-        "picture": f"/files/{photo}", "document": f"/files/{report}", "text": f"/files/{notes}", "damaged": f"/files/{broken}",
-        "rename": f"/files/{photo}/name", "move": f"/files/{photo}/folder", "trash": "/trash", "jobs": "/jobs",
-        "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs", "account": "/account", "sessions": "/account/sessions",
-        "api": "/api/docs", "missing": "/files/00000000-0000-7000-8000-000000000000",
-    }  # fmt: skip
+        **incoming,
+        "files": "/files",
+        "upload": "",
+        "selection": "/files",
+        "folder": f"/folders/{folders['Photographs']}",
+        "picture": f"/files/{photo}",
+        "document": f"/files/{report}",
+        "text": f"/files/{notes}",
+        "damaged": f"/files/{broken}",
+        "rename": f"/files/{photo}/name",
+        "move": f"/files/{photo}/folder",
+        "trash": "/trash",
+        "jobs": "/jobs",
+        "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
+        "account": "/account",
+        "sessions": "/account/sessions",
+        "api": "/api/docs",
+        "missing": "/files/00000000-0000-7000-8000-000000000000",
+    }
 
 
 def photograph(
@@ -113,8 +140,14 @@ def photograph(
         return complaints
     for theme in THEMES:
         for size, (width, height) in SIZES.items():
-            visitor = watched(browser, color_scheme=theme, viewport={"width": width, "height": height}, reduced_motion="reduce",
-                              is_mobile=size == "phone", has_touch=size == "phone")  # fmt: skip
+            visitor = watched(
+                browser,
+                color_scheme=theme,
+                viewport={"width": width, "height": height},
+                reduced_motion="reduce",
+                is_mobile=size == "phone",
+                has_touch=size == "phone",
+            )
             visitor.allow(404)
             page = visitor.page()
             if enter:
@@ -137,9 +170,17 @@ def show_uploads(page: Page) -> None:
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3 * 1024**2}
     line.send("Network.emulateNetworkConditions", slow)
     noise = bytes(range(256)) * 40_000
-    drop(page, {"Drone film.mov": ("video/quicktime", noise), "Panorama.tif": ("image/tiff", noise[: len(noise) // 2]),
-                "Depths.csv": ("text/csv", b"depth,at\n" * 300_000)})  # fmt: skip
-    page.wait_for_function("() => [...document.querySelectorAll('#tray .bar')].some((bar) => bar.value > 250 && bar.value < 1000)")
+    drop(
+        page,
+        {
+            "Drone film.mov": ("video/quicktime", noise),
+            "Panorama.tif": ("image/tiff", noise[: len(noise) // 2]),
+            "Depths.csv": ("text/csv", b"depth,at\n" * 300_000),
+        },
+    )
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#tray .bar')].some((bar) => bar.value > 250 && bar.value < 1000)"
+    )
 
 
 def select_some(page: Page) -> None:

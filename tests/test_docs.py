@@ -43,7 +43,10 @@ def test_the_table_of_settings_names_each_with_its_default_and_says_what_is_secr
 
 
 def test_variables_that_are_no_setting_are_named_too() -> None:
-    read = set(re.findall(r'raw\.get\("([A-Z_]+)"', (ROOT / "webapp/config.py").read_text())) - {"APP_ENV", "FLASK_DEBUG"}
+    read = set(re.findall(r'raw\.get\("([A-Z_]+)"', (ROOT / "webapp/config.py").read_text())) - {
+        "APP_ENV",
+        "FLASK_DEBUG",
+    }
     assert {name for name in read if not re.search(rf"\b{name}\b", README)} == set()
 
 
@@ -65,7 +68,14 @@ def test_every_link_of_a_page_leads_somewhere_and_every_target_it_names_exists(p
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     named = re.findall(r"`((?:webapp|tasks|tests|templates|static|deploy|docs|bench)/[\w./-]*\w)`", page.read_text())
-    made = {"webapp/models/tags.py", "tasks/tags.py", "deploy/secrets", "deploy/tls", "deploy/secrets/admin_password", "static/vendor"}
+    made = {
+        "webapp/models/tags.py",
+        "tasks/tags.py",
+        "deploy/secrets",
+        "deploy/tls",
+        "deploy/secrets/admin_password",
+        "static/vendor",
+    }
     assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
 
 
@@ -128,10 +138,16 @@ def test_a_newcomer_adds_a_resource_with_the_five_files_of_the_readme(tmp_path: 
     for path, text in files.items():
         (house / path).parent.mkdir(exist_ok=True)
         (house / path).write_text(text)
-    environ = {**{name: os.environ[name] for name in ALONE if name in os.environ}, "APP_ENV": "test", "VAR_DIR": str(tmp_path / "var")}
+    environ = {
+        **{name: os.environ[name] for name in ALONE if name in os.environ},
+        "APP_ENV": "test",
+        "VAR_DIR": str(tmp_path / "var"),
+    }
 
     def run(*command: str) -> str:
-        done = subprocess.run([sys.executable, "-m", *command], cwd=house, env=environ, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=house, env=environ, capture_output=True, text=True, timeout=100
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

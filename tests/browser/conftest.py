@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.stage import CHROMIUM, RunningVault, Watched, chromium, running_vault, set_up, sign_in, watched
 
@@ -42,6 +42,16 @@ def vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
         yield started
 
 
+@pytest.fixture(scope="session")
+def cookies(vault: RunningVault, browser: Browser) -> StorageState:
+    """Those of the administrator, signed in once by the form: a password hashed for each test would cost more."""
+    visitor = watched(browser)
+    sign_in(visitor.page(), vault)
+    state = visitor.context.storage_state()
+    visitor.context.close()
+    return state
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Watched]]:
     """Makes browsing contexts; a page that complained (policy, script, missing part) fails the test at its end."""
@@ -59,16 +69,16 @@ def visit(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
 
 @pytest.fixture
-def page(visit: Callable[..., Watched], vault: RunningVault) -> Page:
-    """A page of the signed-in administrator, on a desktop."""
-    opened = visit().page()
-    sign_in(opened, vault)
+def page(visit: Callable[..., Watched], vault: RunningVault, cookies: StorageState) -> Page:
+    """The files page of the signed-in administrator, on a desktop."""
+    opened = visit(storage_state=cookies).page()
+    opened.goto(f"{vault.url}/files")
     return opened
 
 
 @pytest.fixture
-def plain_page(visit: Callable[..., Watched], vault: RunningVault) -> Page:
+def plain_page(visit: Callable[..., Watched], vault: RunningVault, cookies: StorageState) -> Page:
     """The same without scripts."""
-    opened = visit(java_script_enabled=False).page()
-    sign_in(opened, vault)
+    opened = visit(java_script_enabled=False, storage_state=cookies).page()
+    opened.goto(f"{vault.url}/files")
     return opened

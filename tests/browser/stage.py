@@ -48,7 +48,9 @@ def running_vault(home: Path, **extra: str) -> Iterator[RunningVault]:
     environ = {**{name: os.environ[name] for name in KEEP if name in os.environ}, "APP_ENV": "test",
                "VAR_DIR": str(home / "var"), "PORT": str(port), **extra}  # fmt: skip
     with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "tasks.serve"], cwd=ROOT, env=environ, stdout=file, stderr=file)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.serve"], cwd=ROOT, env=environ, stdout=file, stderr=file
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: process.poll() is not None or _answers(url), about="the vault")
@@ -73,14 +75,16 @@ def _answers(url: str) -> bool:
 def chromium() -> Iterator[Browser]:
     """Headless Chromium of the system."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--font-render-hinting=none"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--font-render-hinting=none"]
+        )
         yield browser
         browser.close()
 
 
 @dataclass(slots=True)
 class Watched:
-    """A browsing context and every complaint of its pages: broken policy, script errors, answers that failed to load."""
+    """A browsing context and every complaint of its pages: broken policy, script errors, parts that did not load."""
 
     context: BrowserContext
     complaints: list[str] = field(default_factory=list)
@@ -135,7 +139,11 @@ def axe_faults(page: Page) -> list[str]:
     """What axe-core finds wrong on the page as it is now: rule, element, what to do."""
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [f"{fault['id']}: {node['html'][:200]} {node['failureSummary'][:300]}" for fault in found["violations"] for node in fault["nodes"]]
+    return [
+        f"{fault['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for fault in found["violations"]
+        for node in fault["nodes"]
+    ]
 
 
 def picture(width: int = 1600, height: int = 1067, hue: float = 0.55) -> bytes:
@@ -156,7 +164,9 @@ def picture(width: int = 1600, height: int = 1067, hue: float = 0.55) -> bytes:
             colour = mix((20, 110 + shift // 2, 120), (8, 40, 60), (line - horizon) / (height - horizon))
         draw.line([(0, line), (width, line)], fill=colour)
     radius, middle = height // 9, width * 2 // 3
-    draw.pieslice([middle - radius, horizon - radius, middle + radius, horizon + radius], 180, 360, fill=(255, 236, 190))
+    draw.pieslice(
+        [middle - radius, horizon - radius, middle + radius, horizon + radius], 180, 360, fill=(255, 236, 190)
+    )
     chance = random.Random(width + shift)
     for _ in range(160):
         far = chance.random() ** 2
@@ -181,7 +191,9 @@ def document(title: str, pages: int = 3) -> bytes:
         canvas.drawString(72, 760, title)
         canvas.setFont("Helvetica", 11)
         for line in range(34):
-            canvas.drawString(72, 720 - line * 18, f"{number}.{line + 1}  Berth, tide and cargo as agreed at the harbour office.")
+            canvas.drawString(
+                72, 720 - line * 18, f"{number}.{line + 1}  Berth, tide and cargo as agreed at the harbour office."
+            )
         canvas.showPage()
     canvas.save()
     return out.getvalue()

@@ -1,12 +1,12 @@
-"""Every page, in both themes and on a phone: nothing that axe-core finds, no complaint of the policy, no sideways scrolling."""
+"""Every page, in both themes and on a phone: no fault found by axe-core, no broken policy, no sideways scrolling."""
 
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.browser.stage import AXE, Program, RunningVault, Watched, axe_faults, picture, running_vault, sign_in, watched
+from tests.browser.stage import AXE, Program, RunningVault, Watched, axe_faults, picture, running_vault, watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 THEMES = ("light", "dark")
@@ -20,18 +20,30 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     folder = program.call("POST", "/folders", json={"name": "Harbour"})["id"]
     program.call("POST", "/folders", json={"name": "Quay"})
     photo = program.upload("quay.jpg", picture(800, 533), folder)["id"]
-    note = program.upload("A note with a long name that has to be cut somewhere on a small screen, or wrapped.txt", b"text\n")["id"]
+    note = program.upload(
+        "A note with a long name that has to be cut somewhere on a small screen, or wrapped.txt", b"text\n"
+    )["id"]
     program.upload("broken.pdf", b"%PDF-1.7\nno pages", folder)
     gone = program.upload("gone.txt", b"gone\n")["id"]
     program.call("DELETE", f"/files/{gone}")
     program.wait_for_jobs()
     job = program.call("GET", "/jobs")["items"][0]["id"]
     paths = {
-        "files": "/files", "folder": f"/folders/{folder}", "picture": f"/files/{photo}", "text": f"/files/{note}",
-        "rename file": f"/files/{photo}/name", "move file": f"/files/{photo}/folder", "rename folder": f"/folders/{folder}/name",
-        "move folder": f"/folders/{folder}/parent", "trash": "/trash", "jobs": "/jobs", "job": f"/jobs/{job}",
-        "account": "/account", "sessions": "/account/sessions", "missing": "/files/00000000-0000-7000-8000-000000000000",
-    }  # fmt: skip
+        "files": "/files",
+        "folder": f"/folders/{folder}",
+        "picture": f"/files/{photo}",
+        "text": f"/files/{note}",
+        "rename file": f"/files/{photo}/name",
+        "move file": f"/files/{photo}/folder",
+        "rename folder": f"/folders/{folder}/name",
+        "move folder": f"/folders/{folder}/parent",
+        "trash": "/trash",
+        "jobs": "/jobs",
+        "job": f"/jobs/{job}",
+        "account": "/account",
+        "sessions": "/account/sessions",
+        "missing": "/files/00000000-0000-7000-8000-000000000000",
+    }
     return {name: vault.url + path for name, path in paths.items()}
 
 
@@ -48,21 +60,33 @@ def unused_vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> 
         yield started
 
 
-def member(visit: Callable[..., Watched], vault: RunningVault, theme: str, size: str = "desktop") -> Page:
-    width, height = SIZES[size]
-    visitor = visit(color_scheme=theme, viewport={"width": width, "height": height}, reduced_motion="reduce",
-                    has_touch=size == "phone", is_mobile=size == "phone")  # fmt: skip
-    visitor.allow(404)  # the page that is missing
-    page = visitor.page()
-    sign_in(page, vault)
-    return page
+@pytest.fixture
+def member(visit: Callable[..., Watched], vault: RunningVault, cookies: StorageState) -> Callable[..., Page]:
+    """Opens the files page in this theme and size."""
+
+    def opened(theme: str, size: str = "desktop") -> Page:
+        width, height = SIZES[size]
+        visitor = visit(
+            storage_state=cookies,
+            color_scheme=theme,
+            viewport={"width": width, "height": height},
+            reduced_motion="reduce",
+            has_touch=size == "phone",
+            is_mobile=size == "phone",
+        )
+        visitor.allow(404)  # the page that is missing
+        page = visitor.page()
+        page.goto(f"{vault.url}/files")
+        return page
+
+    return opened
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_axe_finds_nothing_on_any_page(
-    theme: str, axe: None, visit: Callable[..., Watched], vault: RunningVault, addresses: dict[str, str]
+    theme: str, axe: None, member: Callable[..., Page], addresses: dict[str, str]
 ) -> None:
-    page, faults = member(visit, vault, theme), {}
+    page, faults = member(theme), {}
     for name, address in addresses.items():
         page.goto(address)
         faults[name] = axe_faults(page)
@@ -100,10 +124,8 @@ def test_the_page_of_the_api_works_under_the_same_policy(page: Page, vault: Runn
     expect(page.locator(".opblock").first).to_be_visible(timeout=30_000)
 
 
-def test_nothing_scrolls_sideways_on_a_phone(
-    visit: Callable[..., Watched], vault: RunningVault, addresses: dict[str, str]
-) -> None:
-    page, wide = member(visit, vault, "light", "phone"), {}
+def test_nothing_scrolls_sideways_on_a_phone(member: Callable[..., Page], addresses: dict[str, str]) -> None:
+    page, wide = member("light", "phone"), {}
     for name, address in addresses.items():
         page.goto(address)
         width = page.evaluate("() => document.documentElement.scrollWidth")
@@ -112,8 +134,8 @@ def test_nothing_scrolls_sideways_on_a_phone(
     assert wide == {}
 
 
-def test_the_rail_is_a_bar_at_the_foot_of_a_phone(visit: Callable[..., Watched], vault: RunningVault) -> None:
-    page = member(visit, vault, "light", "phone")
+def test_the_rail_is_a_bar_at_the_foot_of_a_phone(member: Callable[..., Page]) -> None:
+    page = member("light", "phone")
     box = page.locator("nav.rail").bounding_box()
     assert box is not None
     assert box["width"] == 390
@@ -122,10 +144,8 @@ def test_the_rail_is_a_bar_at_the_foot_of_a_phone(visit: Callable[..., Watched],
     expect(page.get_by_role("heading", name="Trash", exact=True)).to_be_visible()
 
 
-def test_a_dark_system_gets_the_dark_theme_and_a_choice_outlives_the_page(
-    visit: Callable[..., Watched], vault: RunningVault
-) -> None:
-    page = member(visit, vault, "dark")
+def test_a_dark_system_gets_the_dark_theme_and_a_choice_outlives_the_page(member: Callable[..., Page]) -> None:
+    page = member("dark")
     ground = "() => getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(ground) == "rgb(15, 20, 24)"
     page.locator(".user-menu > summary").click()
@@ -148,7 +168,9 @@ def test_a_stranger_is_sent_to_sign_in_and_then_to_where_she_wanted(
     visitor.context.close()
 
 
-def test_everything_on_the_files_page_can_be_done_by_keyboard(page: Page, vault: RunningVault, addresses: dict[str, str]) -> None:
+def test_everything_on_the_files_page_can_be_done_by_keyboard(
+    page: Page, vault: RunningVault, addresses: dict[str, str]
+) -> None:
     Program(vault).upload("keys.txt", b"keys\n")
     page.goto(addresses["files"])
     row = page.locator('#rows tr[data-name="keys.txt"]')

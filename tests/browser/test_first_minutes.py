@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, StorageState, expect
 
-from tests.browser.stage import NAME, RunningVault, Watched, document, drop, picture, set_up, sign_in, table
+from tests.browser.stage import NAME, RunningVault, Watched, document, drop, picture, set_up, table
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 PHOTO, REPORT, SHEET = picture(), document("Harbour report"), table()
@@ -97,17 +97,21 @@ def test_bars_move_while_a_large_file_is_sent(page: Page) -> None:
     line = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 2 * 1024**2}
     slow.send("Network.emulateNetworkConditions", line)
     drop(page, {"slow.bin": ("application/octet-stream", bytes(range(256)) * 16384)})
-    page.wait_for_function("() => [...document.querySelectorAll('#tray .bar')].some((bar) => bar.value > 0 && bar.value < 1000)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#tray .bar')].some((bar) => bar.value > 0 && bar.value < 1000)"
+    )
     expect(page.locator("#tray .tray-text")).to_contain_text(re.compile(r"\d+ ?%"))
     expect(page.locator("#tray .bar-good")).to_have_count(1)
     expect(row(page, "slow.bin")).to_be_visible()
 
 
-def test_a_taken_name_is_kept_both_ways_when_she_says_so(vault: RunningVault, visit: Callable[..., Watched]) -> None:
-    visitor = visit()
+def test_a_taken_name_is_kept_both_ways_when_she_says_so(
+    vault: RunningVault, visit: Callable[..., Watched], cookies: StorageState
+) -> None:
+    visitor = visit(storage_state=cookies)
     visitor.allow(409)
     page = visitor.page()
-    sign_in(page, vault)
+    page.goto(f"{vault.url}/files")
     twice = {"twice.txt": ("text/plain", b"one")}
     drop(page, twice)
     expect(row(page, "twice.txt")).to_be_visible()

@@ -63,7 +63,9 @@ def test_a_file_goes_in_moves_and_comes_back_from_the_trash_by_forms(
     expect(page.get_by_text("Tides of March.txt")).to_have_count(0)
 
 
-def test_a_stale_form_meets_the_merge_page_with_both_names(plain_page: Page, vault: RunningVault, tmp_path: Path) -> None:
+def test_a_stale_form_meets_the_merge_page_with_both_names(
+    plain_page: Page, vault: RunningVault, tmp_path: Path
+) -> None:
     draft = tmp_path / "draft.txt"
     draft.write_text("x")
     page = plain_page
