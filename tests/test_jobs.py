@@ -14,6 +14,7 @@ from tests.faults.kinds import leave_effect
 from webapp.db import db, transaction, transactional
 from webapp.errors import Missing, Unavailable
 from webapp.infra.clock import now
+from webapp.models import runs
 from webapp.services import jobs
 from webapp.services.jobs import Hopeless, StartedJob
 
@@ -121,7 +122,7 @@ def test_a_job_that_used_up_its_attempts_by_dying_is_parked() -> None:
         assert run.attempts == attempt
         jobs.rescue_orphans(-1)
     row = row_of(job)
-    assert (row.state, row.attempts, row.error) == ("dead", 3, jobs.STOPPED)
+    assert (row.state, row.attempts, row.error) == ("dead", 3, runs.STOPPED)
 
 
 def test_a_heartbeat_keeps_a_job_and_tells_who_lost_one() -> None:

@@ -14,30 +14,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    BindParameter,
-    String,
-    any_,
-    bindparam,
-    cast,
-    func,
-    literal,
-    literal_column,
-    tuple_,
-)  # fmt: skip
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.sql.dml import ReturningUpdate, Update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from webapp.db import READ_SQLITE, db, transactional, translated
-from webapp.errors import Conflict, HoldfastError, Invalid, Missing, Refused, TooLarge, Unsupported
+from webapp.errors import Conflict, HoldfastError, Invalid, Missing, Refused, TooLarge, Unavailable, Unsupported
 from webapp.infra.clock import now
 from webapp.infra.lines import change
 from webapp.infra.wakeups import wake_relay
+from webapp.models import runs
 from webapp.models.jobs import KINDS, Job, JobEffect, JobKind, live_job
-from webapp.models.record import Instant, any_state, change_rows
 from webapp.policies import Actor, require
 from webapp.services.events import Target, record
 
@@ -45,7 +31,6 @@ SKEW = timedelta(seconds=1)  # clocks of two hosts differ; a message never comes
 LONGEST_DELAY = 3600.0
 REPLAYABLE = ("dead", "failed", "cancelled")
 OPEN = ("queued", "running")
-STOPPED = "The worker stopped while it ran this job."
 PROGRESS_EVERY = 0.5  # seconds between two writes of a job's progress
 
 
@@ -56,6 +41,14 @@ class Hopeless(HoldfastError):
 
     def __init__(self, detail: str = "", result: dict[str, Any] | None = None) -> None:
         super().__init__(detail)
+        self.result = result
+
+
+class Postponed(Unavailable):
+    """Raised by a job that knows itself when to try again: in `retry_after` seconds, while it has attempts."""
+
+    def __init__(self, detail: str, retry_after: float, result: dict[str, Any] | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
         self.result = result
 
 
@@ -105,86 +98,6 @@ class StartedJob:
         return once(self.id, effect)
 
 
-# Statements, built once ----------------------------------------------------------------------------------------------
-
-_moment = bindparam("moment", type_=Instant())
-
-
-def _change(*criteria: Any, **values: Any) -> Update:
-    return change_rows(Job, *criteria).values(updated_at=_moment, **values)
-
-
-def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[Any]]:
-    """With its RETURNING. On PostgreSQL the commit waits for no disk: if a crash takes the last moments of a run away,
-    the job runs once more, as after any crash, and log order means that effects of a finished job are never younger
-    than its end. What people order (replay, cancel) commits synchronously.
-    """
-    quick = func.set_config("synchronous_commit", "off", True)
-    return {"sqlite": statement.returning(*columns), "postgresql": statement.returning(*columns, quick)}
-
-
-_job_id: BindParameter[int] = bindparam("job_id")
-_MINE = (Job.id == _job_id, Job.state == "running", Job.started_at == bindparam("begun", type_=Instant()))
-_ids: BindParameter[Any] = bindparam("ids", expanding=True)
-_AMONG = {"sqlite": Job.id.in_(_ids), "postgresql": Job.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))}
-# `state || ''` keeps PostgreSQL from the partial indexes on state: in a busy queue they hold mostly dead entries, and
-# the primary key leads straight to the row.
-_STATE = {"sqlite": Job.state, "postgresql": Job.state + literal("")}
-_DUE_BY = Job.run_at <= bindparam("due_by", type_=Instant())
-_RUN = {"state": "running", "attempts": Job.attempts + 1, "progress": 0, "started_at": _moment,
-        "heartbeat_at": _moment, "finished_at": None}  # fmt: skip
-_START = {
-    dialect: _by_dialect(
-        _change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
-        Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts,
-        Job.started_at,
-    )[dialect] for dialect, among in _AMONG.items()
-}  # fmt: skip
-_END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
-_own_end = cast(bindparam("ends"), JSONB)[cast(Job.id, String)]  # of {id: [started_at, result]}
-_FINISH = {
-    "sqlite": _by_dialect(_change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
-    "postgresql": _by_dialect(
-        _change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
-                Job.started_at == cast(_own_end[0].astext, Instant()),
-                **_END, result=func.nullif(_own_end[1], literal_column("'null'::jsonb"))), Job.id,
-    )["postgresql"],
-}  # fmt: skip
-_FAIL = _by_dialect(
-    _change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
-            sent_at=None, finished_at=bindparam("ended_at"), result=bindparam("outcome")), Job.id,
-)  # fmt: skip
-_PROGRESS = _by_dialect(_change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
-_RUNS = tuple_(Job.id, Job.started_at).in_(bindparam("runs", expanding=True))
-_BEAT = _by_dialect(_change(_RUNS, Job.state == "running", heartbeat_at=_moment), Job.id)
-_SILENT = (Job.state == "running", Job.heartbeat_at < bindparam("silent_since", type_=Instant()))
-_PARK = _by_dialect(
-    _change(*_SILENT, Job.attempts >= Job.max_attempts, state="dead", error=STOPPED, finished_at=_moment), Job.id
-)
-_TAKE_BACK = _by_dialect(
-    _change(*_SILENT, Job.attempts < Job.max_attempts, state="queued", error=STOPPED, sent_at=None,
-            run_at=bindparam("next_run_at")), Job.id,
-)  # fmt: skip
-_UNSEND = _by_dialect(
-    _change(Job.state == "queued", Job.sent_at < bindparam("sent_before", type_=Instant()),
-            Job.queue.in_(bindparam("queues", expanding=True)), sent_at=None), Job.id,
-)  # fmt: skip
-_DUE = (
-    any_state(Job, Job.id, Job.name, Job.queue)
-    .where(Job.state == "queued", Job.sent_at.is_(None), Job.run_at <= _moment)
-    .order_by(Job.run_at, Job.id)
-    .limit(bindparam("batch"))
-)
-_SEND = _by_dialect(
-    _change(Job.id.in_(_DUE.with_only_columns(Job.id).with_for_update(skip_locked=True)), sent_at=_moment),
-    Job.id, Job.name, Job.queue, Job.run_at,
-)  # fmt: skip
-_MARK = _by_dialect(
-    _change(Job.id.in_(bindparam("ids", expanding=True)), Job.state == "queued", Job.run_at <= _moment,
-            sent_at=_moment), Job.id,
-)  # fmt: skip
-
-
 def _write(statement: Mapping[str, ReturningUpdate[Any]], **parameters: Any) -> Sequence[Sequence[Any]]:
     """One statement, one round trip: it is its own transaction. Raises Unavailable."""
     return change(statement[db.engine.dialect.name], {"moment": now(), **parameters})
@@ -204,19 +117,19 @@ def due_jobs(batch: int) -> Iterator[list[DueJob]]:
     moment = now()
     if db.engine.dialect.name == "sqlite":
         with translated(), db.engine.connect().execution_options(**READ_SQLITE) as line:
-            found = [DueJob(*row) for row in line.execute(_DUE, {"moment": moment, "batch": batch})]
+            found = [DueJob(*row) for row in line.execute(runs.DUE, {"moment": moment, "batch": batch})]
         yield found
         if found:
-            _write(_MARK, ids=[job.id for job in found], moment=moment)
+            _write(runs.MARK, ids=[job.id for job in found], moment=moment)
         return
     with translated(), db.engine.connect() as line, line.begin():
-        rows = line.execute(_SEND["postgresql"], {"moment": moment, "batch": batch}).all()
+        rows = line.execute(runs.SEND["postgresql"], {"moment": moment, "batch": batch}).all()
         yield [DueJob(*row[:3]) for row in sorted(rows, key=lambda row: (row.run_at, row.id))]  # an update has no order
 
 
 def forget_sending(queues: Collection[str], sent_before: datetime) -> int:
     """Make jobs of these queues due again that were sent before then and never started: their message is lost."""
-    return len(_write(_UNSEND, queues=list(queues), sent_before=sent_before))
+    return len(_write(runs.UNSEND, queues=list(queues), sent_before=sent_before))
 
 
 # Running --------------------------------------------------------------------------------------------------------------
@@ -233,20 +146,20 @@ def start_job(job_id: int) -> StartedJob | None:
 def start_jobs(job_ids: Sequence[int]) -> list[StartedJob]:
     """The same for several at once, in one statement; those with nothing to do are absent."""
     moment = now()
-    rows = _write(_START, ids=list(job_ids), moment=moment, due_by=moment + SKEW)
+    rows = _write(runs.START, ids=list(job_ids), moment=moment, due_by=moment + SKEW)
     return [StartedJob(*tuple(row)[:9]) for row in rows]
 
 
 def report_progress(job: StartedJob, percent: int) -> None:
     """Show the owner how far it is; counts as a sign of life. Raises Taken."""
-    if not _write(_PROGRESS, job_id=job.id, begun=job.started_at, percent=percent):
+    if not _write(runs.PROGRESS, job_id=job.id, begun=job.started_at, percent=percent):
         job.lost = True
         raise Taken
 
 
 def heartbeat(jobs: Collection[StartedJob]) -> None:
     """Sign of life of all jobs that this process runs, in one statement. Those no longer its own become lost."""
-    alive = {row[0] for row in _write(_BEAT, runs=[(job.id, job.started_at) for job in jobs])}
+    alive = {row[0] for row in _write(runs.BEAT, runs=[(job.id, job.started_at) for job in jobs])}
     for job in jobs:
         job.lost = job.lost or job.id not in alive
 
@@ -259,9 +172,15 @@ def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
 def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int:
     """The same for several at once; how many were still ours."""
     if db.engine.dialect.name == "sqlite":
-        return sum(len(_write(_FINISH, job_id=job.id, begun=job.started_at, outcome=result)) for job, result in ends)
+        one_sync = db.engine.connect().execution_options(write=True)
+        with translated(), one_sync as line, line.begin():
+            return sum(len(line.execute(runs.FINISH["sqlite"], _end(job, result)).all()) for job, result in ends)
     told = {str(job.id): (job.started_at, result) for job, result in ends}
-    return len(_write(_FINISH, ids=[job.id for job, _ in ends], ends=msgspec.json.encode(told).decode()))
+    return len(_write(runs.FINISH, ids=[job.id for job, _ in ends], ends=msgspec.json.encode(told).decode()))
+
+
+def _end(job: StartedJob, result: dict[str, Any] | None) -> dict[str, Any]:
+    return {"moment": now(), "job_id": job.id, "begun": job.started_at, "outcome": result}
 
 
 def fail_attempt(job: StartedJob, error: BaseException) -> str:
@@ -272,8 +191,10 @@ def fail_attempt(job: StartedJob, error: BaseException) -> str:
     """
     moment = now()
     state = "failed" if hopeless(error) else "dead" if job.attempts >= job.max_attempts else "queued"
-    later = moment + timedelta(seconds=delay_after(job.attempts, KINDS.get(job.name, JobKind(job.name, job.name))))
-    changed = _write(_FAIL, job_id=job.id, begun=job.started_at, next_state=state, reason=text_of(error),
+    kind = KINDS.get(job.name, JobKind(job.name, job.name))
+    own = error.retry_after if isinstance(error, Postponed) else None
+    later = moment + timedelta(seconds=own or delay_after(job.attempts, kind))
+    changed = _write(runs.FAIL, job_id=job.id, begun=job.started_at, next_state=state, reason=text_of(error),
                      next_run_at=later if state == "queued" else moment, ended_at=None if state == "queued" else moment,
                      outcome=getattr(error, "result", None), moment=moment)  # fmt: skip
     return state if changed else ""
@@ -302,8 +223,10 @@ def rescue_orphans(silent_for: float, delay: float = 0.0) -> tuple[int, int]:
     """Take back jobs without a sign of life for so many seconds: (number queued again after `delay`, number dead)."""
     moment = now()
     silent_since = moment - timedelta(seconds=silent_for)
-    parked = _write(_PARK, silent_since=silent_since, moment=moment)
-    back = _write(_TAKE_BACK, silent_since=silent_since, moment=moment, next_run_at=moment + timedelta(seconds=delay))
+    parked = _write(runs.PARK, silent_since=silent_since, moment=moment)
+    back = _write(
+        runs.TAKE_BACK, silent_since=silent_since, moment=moment, next_run_at=moment + timedelta(seconds=delay)
+    )
     return len(back), len(parked)
 
 
