@@ -1,7 +1,7 @@
 """When a cron expression fires: every hour of the year, the one that does not exist, the one that comes twice."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +52,7 @@ def test_every_hour_is_every_hour_also_when_the_clock_is_changed() -> None:
 )
 def test_odd_zones_never_name_an_instant_twice_nor_leave_a_day_out(zone: str) -> None:
     found = list(islice(firings("30 0 * * *", zone, at("2026-01-01 00:00")), 366))
-    gaps = {later - earlier for earlier, later in zip(found, found[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(found)}
     assert gaps <= {timedelta(hours=hours / 2) for hours in range(46, 51)}
 
 
@@ -63,8 +63,11 @@ def test_a_time_that_never_comes_is_refused_as_such(cron: str) -> None:
     assert [fault.code for fault in caught.value.errors] == ["never"]
 
 
-@pytest.mark.parametrize("cron", ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "a b c d e", "*/0 * * * *",
-                                  "5-1 * * * *", "@daily", "* * 0 * *", "-1 * * * *", "\u0661 * * * *", "0 0 1 1 *" + " " * 99])  # fmt: skip
+BROKEN = ("", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "a b c d e", "*/0 * * * *", "5-1 * * * *", "@daily",
+          "* * 0 * *", "-1 * * * *", "\u0661 * * * *", "0 0 1 1 *" + " " * 99)  # fmt: skip
+
+
+@pytest.mark.parametrize("cron", BROKEN)
 def test_a_broken_expression_is_refused(cron: str) -> None:
     with pytest.raises(Invalid) as caught:
         next_after(cron, "UTC", at("2026-01-01 00:00"))

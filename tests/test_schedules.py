@@ -1,7 +1,7 @@
 """Schedules: exactly one firing whoever looks, what was missed, clocks that step, what people may change."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ def test_four_schedulers_fire_every_instant_of_every_schedule_exactly_once(kind:
 
 
 @pytest.fixture
-def office(client: FlaskClient, admin: Actor, bearer: Bearer) -> Iterator[Callable[..., Any]]:
+def office(client: FlaskClient, admin: Actor, bearer: Bearer) -> Callable[..., Any]:
     """Calls of an administrator's program."""
     firings.plant_schedules()
     headers = bearer(admin)
@@ -229,7 +229,7 @@ def office(client: FlaskClient, admin: Actor, bearer: Bearer) -> Iterator[Callab
         match = {} if version is None else {"If-Match": f'"{version}"'}
         return client.open(f"/api/v1{path}", method=method, headers={**headers, **match}, **options)
 
-    yield call
+    return call
 
 
 def one(office: Callable[..., Any], name: str = "purge-trash") -> Any:
