@@ -1,12 +1,14 @@
 """How pages write numbers and times, and what every page knows: filters, globals and the numbers of the shell."""
 
 import math
-from datetime import datetime
+from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from babel import Locale, dates, numbers
 from flask import Flask, request
-from flask_babel import format_datetime, format_decimal, format_timedelta, gettext
+from flask_babel import get_locale, get_timezone, gettext
 
 from webapp.errors import HoldfastError
 from webapp.extensions import cache, known_actor, language
@@ -33,7 +35,7 @@ def size(number: int | None) -> str:
     if step and round(value, 1) >= 1000 and step < len(UNITS) - 1:
         step, value = step + 1, value / 1000
     digits = "#,##0" if step == 0 or value >= 100 else "#,##0.#"
-    return f"{format_decimal(value, digits)} {UNITS[step]}"
+    return f"{_decimal(value, digits, get_locale())} {UNITS[step]}"
 
 
 def ago(moment: datetime | None) -> str:
@@ -43,12 +45,32 @@ def ago(moment: datetime | None) -> str:
     apart = moment - now()
     if abs(apart.total_seconds()) < 10:
         return str(gettext("just now"))
-    return str(format_timedelta(apart, add_direction=True, threshold=1.2))
+    seconds = round(apart.total_seconds())
+    grain = 1 if abs(seconds) < 3600 else 60 if abs(seconds) < 86_400 else 3600
+    return _span(round(seconds / grain) * grain, get_locale())
 
 
 def exact(moment: datetime | None) -> str:
     """Date and time to the second in the person's own time zone."""
-    return "" if moment is None else str(format_datetime(moment, "medium"))
+    return "" if moment is None else _instant(moment.replace(microsecond=0), get_locale(), get_timezone())
+
+
+# Babel takes 30 to 100 µs for each, three times a row; most rows say today what they said a moment ago.
+
+
+@lru_cache(maxsize=4096)
+def _decimal(value: float, digits: str, locale: Locale | None) -> str:
+    return str(numbers.format_decimal(value, digits, locale=locale))
+
+
+@lru_cache(maxsize=4096)
+def _span(seconds: int, locale: Locale | None) -> str:
+    return dates.format_timedelta(seconds, add_direction=True, threshold=1.2, locale=locale)
+
+
+@lru_cache(maxsize=16_384)
+def _instant(moment: datetime, locale: Locale | None, zone: tzinfo) -> str:
+    return dates.format_datetime(moment, "medium", tzinfo=zone, locale=locale)
 
 
 def _surroundings() -> dict[str, Any]:
