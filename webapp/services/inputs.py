@@ -22,7 +22,7 @@ class Input(BaseModel):
     @field_validator("*")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        """No database column takes NUL, half a surrogate pair or more than 64 bits: refused before anything is asked."""
+        """No database column takes NUL, half a surrogate pair or more than 64 bits: refused before anything else."""
         refuse_unstorable(value)
         return value
 
