@@ -32,7 +32,7 @@ FAULTS = {
 }
 
 # How the limits show: CPU time by its signal, and pdfium aborts where it gets no memory.
-ENDS = {signal.SIGXCPU: "slow", signal.SIGABRT: "memory", signal.SIGTRAP: "memory"}
+ENDS: dict[int, str] = {signal.SIGXCPU: "slow", signal.SIGABRT: "memory", signal.SIGTRAP: "memory"}
 
 
 class Unrenderable(Exception):
