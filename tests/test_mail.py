@@ -202,6 +202,10 @@ def test_a_name_with_a_line_break_cannot_add_a_header() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
+    return self_signed(tmp_path)
+
+
+def self_signed(folder: Path) -> Path:
     """A certificate for 127.0.0.1 that vouches for itself, with its key."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail")])
     moment = datetime.datetime.now(datetime.UTC)
@@ -215,7 +219,7 @@ def certificate(tmp_path: Path) -> Path:
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    path = tmp_path / "mail.pem"
+    path = folder / "own.pem"
     path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
     return path
 

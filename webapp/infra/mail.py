@@ -57,7 +57,8 @@ def send(letter: Letter) -> str:
         raise Bounced("all mail", 0, "No mail server is configured (MAIL_URL).")
     message = message_of(letter)
     if url.get_secret_value() == "console:":
-        print(message.as_string(policy=SMTPUTF8.clone(linesep="\n")), file=sys.stdout, flush=True)  # noqa: T201
+        heads = "\n".join(f"{name}: {message[name]}" for name in ("From", "To", "Subject", "Message-ID"))
+        print(f"{heads}\n\n{letter.text}", file=sys.stdout, flush=True)  # noqa: T201
         return "printed"
     try:
         server = _connect(urlsplit(url.get_secret_value()))

@@ -14,8 +14,10 @@ from webapp.infra.ids import next_id
 from webapp.infra.wakeups import wake_relay
 from webapp.models.audit import AuditEntry
 from webapp.models.jobs import KINDS, Job, JobKind
+from webapp.models.webhooks import WebhookDelivery
 from webapp.policies import Actor
 from webapp.services.caches import forget
+from webapp.services.fanout import deliveries_of
 
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "file.created": ("files.sniff", "files.verify", "files.thumbnail"),
@@ -37,8 +39,11 @@ class Target:
 def record(
     actor: Actor, event: str, target: Target, changes: Mapping[str, tuple[Any, Any]] | None = None
 ) -> list[UUID]:
-    """Write the audit entry and a job row for each subscriber; returns their ids. Must run inside a transaction."""
-    moment = now()
+    """Write the audit entry, a job row for each subscriber, a delivery for each webhook that wants the event.
+
+    Returns the ids of the subscribers' jobs. Must run inside a transaction.
+    """
+    moment, listed = now(), {k: list(v) for k, v in (changes or {}).items()}
     db.session.execute(
         insert(AuditEntry).values(
             id=next_id(),
@@ -47,12 +52,33 @@ def record(
             actor_id=actor.id or None,
             target_type=target.type,
             target_uuid=target.uuid,
-            changes={k: list(v) for k, v in (changes or {}).items()},
+            changes=listed,
             request_id=actor.request_id,
         )
     )
     forget(target.owner_id, event)
+    told = {"type": target.type, "id": target.uuid, "name": target.about}
+    insert_deliveries(actor, deliveries_of(actor, event, told, listed, moment))
     return queue_jobs(actor, SUBSCRIPTIONS.get(event, ()), target)
+
+
+def insert_deliveries(actor: Actor, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What webhooks are owed (see fanout), and the jobs that send it. Must run inside a transaction."""
+    if rows:
+        db.session.execute(insert(WebhookDelivery), [{k: row[k] for k in row if k != "about"} for row in rows])
+        queue_sends(actor, [(row["id"], row["uuid"], row["about"]) for row in rows])
+
+
+def queue_sends(actor: Actor, deliveries: Sequence[tuple[int, UUID, str]]) -> None:
+    """A job for each delivery (id, public id, words), in one statement. Must run inside a transaction."""
+    kind = KINDS["webhooks.deliver"]
+    rows = [
+        _job_row(actor, kind, Target("webhook_delivery", uuid, about, None, {"delivery": number}), f"delivery {number}")
+        for number, uuid, about in deliveries
+    ]
+    if rows:
+        db.session.execute(insert(Job), rows)
+        wake_relay()
 
 
 def queue_jobs(actor: Actor, names: Sequence[str], target: Target, unique_key: str | None = None) -> list[UUID]:

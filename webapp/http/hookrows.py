@@ -1,0 +1,172 @@
+"""How pages show webhooks: states and times in words, the events to choose from, requests and answers."""
+
+import json
+from typing import Any
+
+from flask import Response, make_response, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+
+from webapp.errors import Conflict, Invalid
+from webapp.http.formats import ago, exact
+from webapp.http.rows import form_of
+from webapp.services.cursors import Page
+from webapp.services.deliveries import AttemptView, DeliveryCard, DeliveryView
+from webapp.services.webhooks import NewSecretView, WebhookHealthView, WebhookLine, WebhookView, split_events
+
+# What can be ticked: (kind, words, its events). A filter that is not here is typed into the field below the boxes.
+EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
+    ("file", _l("Files"), (
+        ("file.created", _l("Uploaded")), ("file.replaced", _l("New version")), ("file.renamed", _l("Renamed")),
+        ("file.moved", _l("Moved")), ("file.trashed", _l("Moved to trash")), ("file.restored", _l("Restored")),
+        ("file.damaged", _l("Found damaged")),
+    )),
+    ("folder", _l("Folders"), (
+        ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),
+    )),
+    ("user", _l("Accounts"), (("user.created", _l("Created")), ("user.changed", _l("Changed")))),
+    ("session", _l("Sign-ins"), (
+        ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
+    )),
+    ("job", _l("Jobs"), (("job.replayed", _l("Run again")), ("job.cancelled", _l("Cancelled")))),
+    ("webhook", _l("Webhooks"), (
+        ("webhook.created", _l("Created")), ("webhook.changed", _l("Changed")), ("webhook.paused", _l("Paused")),
+        ("webhook.resumed", _l("Resumed")), ("webhook.deleted", _l("Removed")),
+    )),
+)  # fmt: skip
+LISTED = (
+    {"*"} | {f"{kind}.*" for kind, _words, _events in EVENTS} | {name for *_rest, all_ in EVENTS for name, _w in all_}
+)
+REASONS = {"manual": _l("Paused"), "gone": _l("Gone"), "failing": _l("Failing")}
+STATES = {
+    "pending": (_l("Waiting"), "info"),
+    "delivered": (_l("Delivered"), "good"),
+    "failed": (_l("Failed"), "bad"),
+    "held": (_l("Held"), "warn"),
+}
+
+
+def hook_rows(page: Page[WebhookLine]) -> dict[str, Any]:
+    """Variables of the list."""
+    here = url_for("webhooks_pages.list_webhooks")
+    return {
+        "rows": [{**_hook(hook), **_health(hook.health)} for hook in page.items],
+        "next_url": f"{here}?cursor={page.next_cursor}" if page.next_cursor else None,
+    }
+
+
+def hook_page(hook: WebhookView, health: WebhookHealthView, page: Page[DeliveryView], state: str | None) -> str:
+    """One webhook with its deliveries."""
+    here = url_for("webhooks_pages.show_webhook", webhook_id=hook.id)
+    base = f"{here}?state={state}&" if state else f"{here}?"
+    return render_template(
+        "webhooks/show.html",
+        hook={**_hook(hook), **_health(health)},
+        rows=[_delivery(hook, each) for each in page.items],
+        next_url=f"{base}cursor={page.next_cursor}" if page.next_cursor else None,
+        states=[(_("All"), here, "plain", state is None)]
+        + [(str(text), f"{here}?state={name}", tone, state == name) for name, (text, tone) in STATES.items()],
+        state=state,
+        live=any(each.state == "pending" for each in page.items),
+    )
+
+
+def delivery_page(hook: WebhookView, card: DeliveryCard) -> str:
+    """One delivery."""
+    return render_template(
+        "webhooks/delivery.html",
+        hook=_hook(hook),
+        delivery=_delivery(hook, card),
+        payload=json.dumps(json.loads(bytes(card.payload)), indent=2, ensure_ascii=False),
+        attempts=[_attempt(each, card.attempts - number) for number, each in enumerate(card.attempt_log)],
+        live=card.state == "pending",
+    )
+
+
+def form_page(hook: WebhookView | None = None, error: Invalid | Conflict | None = None) -> str:
+    """The form for a new webhook or for one that is changed, with what was typed."""
+    typed = request.method == "POST"
+    chosen = split_events(request.form.getlist("events")) if typed else hook.events if hook else ["file.*"]
+    groups = [
+        {"kind": f"{kind}.*", "words": str(words), "whole": f"{kind}.*" in chosen,
+         "events": [(name, str(text), name in chosen) for name, text in events]}
+        for kind, words, events in EVENTS
+    ]  # fmt: skip
+    return render_template(
+        "webhooks/form.html",
+        hook=_hook(hook) if hook else None,
+        version=hook.version if hook else None,
+        form=form_of(error),
+        groups=groups,
+        all_events="*" in chosen,
+        others=", ".join(name for name in chosen if name not in LISTED),
+    )
+
+
+def merge_hook(hook: WebhookView) -> str:
+    """Theirs and yours, to choose per field."""
+    theirs = {"name": hook.name, "url": hook.url, "events": ", ".join(hook.events)}
+    yours = {"name": request.form.get("name", ""), "url": request.form.get("url", ""),
+             "events": ", ".join(sorted(set(split_events(request.form.getlist("events")))))}  # fmt: skip
+    labels = {"name": _("Name"), "url": _("Address"), "events": _("Events")}
+    return render_template(
+        "conflict.html",
+        title=hook.name,
+        fields=[{"name": n, "label": labels[n], "theirs": theirs[n], "yours": yours[n]} for n in labels],
+        action=url_for("webhooks_pages.change_webhook", webhook_id=hook.id),
+        version=hook.version,
+        back_url=url_for("webhooks_pages.show_webhook", webhook_id=hook.id),
+    )
+
+
+def secret_page(made: NewSecretView, *, fresh: bool) -> Response:
+    """The only page that shows a secret; nobody keeps a copy of it."""
+    response = make_response(
+        render_template("webhooks/secret.html", hook=_hook(made), secret=made.secret, fresh=fresh), 201
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _hook(hook: WebhookView) -> dict[str, Any]:
+    here = url_for("webhooks_pages.show_webhook", webhook_id=hook.id)
+    state = (_("Sends"), "good") if hook.enabled else (str(REASONS.get(hook.pause_reason or "", _("Paused"))), "warn")
+    return {
+        "id": hook.id, "name": hook.name, "url": hook.url, "page": here, "version": hook.version,
+        "events": hook.events, "events_text": ", ".join(hook.events), "enabled": hook.enabled,
+        "state_text": state[0], "tone": state[1], "pause_reason": hook.pause_reason, "owner": hook.owner,
+        "paused_text": ago(hook.paused_at), "rotating_text": ago(hook.former_secret_until),
+        "created": hook.created_at, "created_text": ago(hook.created_at), "created_exact": exact(hook.created_at),
+    }  # fmt: skip
+
+
+def _health(health: WebhookHealthView) -> dict[str, Any]:
+    good, bad = health.last_success_at, health.last_failure_at
+    return {
+        "failing": health.failing_since is not None, "failures": health.failures,
+        "failing_text": ago(health.failing_since), "success": good, "success_text": ago(good) or _("never"),
+        "success_exact": exact(good), "failure": bad, "failure_text": ago(bad) or _("never"),
+        "failure_exact": exact(bad),
+    }  # fmt: skip
+
+
+def _delivery(hook: WebhookView, each: DeliveryView) -> dict[str, Any]:
+    page = f"/admin/webhooks/{hook.id}/deliveries/{each.id}"
+    text, tone = STATES[each.state]
+    return {
+        "id": each.id, "page": page, "event": each.event, "state": each.state, "state_text": str(text), "tone": tone,
+        "attempts": each.attempts, "message_id": each.webhook_id, "job_id": each.job_id,
+        "created": each.created_at, "created_text": ago(each.created_at), "created_exact": exact(each.created_at),
+        "next_text": ago(each.next_at) if each.next_at and each.attempts else "",
+        "replay_url": f"{page}/replays" if each.state != "pending" and hook.enabled else None,
+    }  # fmt: skip
+
+
+def _attempt(each: AttemptView, number: int) -> dict[str, Any]:
+    return {
+        "number": number, "sent": each.sent_at, "sent_text": ago(each.sent_at), "sent_exact": exact(each.sent_at),
+        "url": each.url, "address": each.address, "status": each.status, "error": each.error,
+        "good": each.error is None, "duration_text": _("%(num)d ms", num=each.duration),
+        "request_headers": list(each.request_headers.items()), "answer": each.answer,
+        "answer_headers": list((each.answer_headers or {}).items()),
+    }  # fmt: skip

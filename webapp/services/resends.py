@@ -1,0 +1,32 @@
+"""Sending deliveries of webhooks once more: the rows become pending, each gets a job."""
+
+from collections.abc import Sequence
+
+from webapp.db import db
+from webapp.models.record import change_rows, live
+from webapp.models.webhooks import Webhook, WebhookDelivery
+from webapp.policies import Actor
+from webapp.services.events import queue_sends
+
+BATCH = 500  # rows of one statement
+
+
+def send_again(actor: Actor, webhook: Webhook, ids: Sequence[int]) -> None:
+    """Queue these deliveries of the webhook. Must run inside a transaction."""
+    mine = WebhookDelivery.id.in_(ids)
+    db.session.execute(change_rows(WebhookDelivery, mine, state="pending", delivered_at=None))
+    columns = (WebhookDelivery.id, WebhookDelivery.uuid, WebhookDelivery.event)
+    rows = db.session.execute(live(WebhookDelivery, *columns).where(mine).order_by(WebhookDelivery.id))
+    queue_sends(actor, [(row.id, row.uuid, f"{row.event} → {webhook.name}") for row in rows])
+
+
+def release_held(actor: Actor, webhook: Webhook) -> int:
+    """Send what waited for the pause to end, all of it; how many. Must run inside a transaction."""
+    held = live(WebhookDelivery, WebhookDelivery.id).where(
+        WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.state == "held"
+    )
+    count = 0
+    while ids := list(db.session.scalars(held.order_by(WebhookDelivery.id).limit(BATCH))):
+        send_again(actor, webhook, ids)
+        count += len(ids)
+    return count
