@@ -5,9 +5,9 @@ from uuid import UUID
 
 import msgspec
 from flask import render_template, request, url_for
+from flask_babel import format_decimal, ngettext
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from flask_babel import ngettext
 
 from webapp.config import current_settings
 from webapp.errors import Conflict, HoldfastError, Missing
@@ -159,7 +159,7 @@ def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
         "kind_text": words,
         "icon": icon,
         "size_text": size(file.size),
-        "bytes_text": ngettext("%(num)s byte", "%(num)s bytes", file.size),
+        "bytes_text": ngettext("%(shown)s byte", "%(shown)s bytes", file.size, shown=format_decimal(file.size)),
         "owner": _("You"),
         "trashed": False,
         "modified": file.updated_at,
