@@ -341,6 +341,20 @@ def test_members_neither_see_nor_change_schedules(
     problem(office("POST", "/schedules/00000000-0000-7000-8000-000000000000/runs"), 404)
 
 
+def test_those_who_run_schedules_see_cancel_and_repeat_the_jobs_of_the_vault(
+    client: FlaskClient, office: Callable[..., Any], clock: Callable[[datetime], None], member: Actor, bearer: Bearer
+) -> None:
+    make()
+    firings.fire_due()
+    job = one(office, "hourly")["last_job"]
+    headers = bearer(member)
+    for method, path in (("GET", ""), ("POST", "/cancellation"), ("POST", "/replay")):
+        assert client.open(f"/api/v1/jobs/{job}{path}", method=method, headers=headers).status_code == 404
+    assert good(office("GET", f"/jobs/{job}")).json["state"] == "queued"
+    assert good(office("POST", f"/jobs/{job}/cancellation")).json["state"] == "cancelled"
+    assert good(office("POST", f"/jobs/{job}/replay")).json["state"] == "queued"
+
+
 # Pages ----------------------------------------------------------------------------------------------------------------
 
 

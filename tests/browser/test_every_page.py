@@ -28,6 +28,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     program.call("DELETE", f"/files/{gone}")
     program.wait_for_jobs()
     job = program.call("GET", "/jobs")["items"][0]["id"]
+    schedule = program.call("GET", "/schedules")["items"][0]["id"]
     paths = {
         "files": "/files",
         "folder": f"/folders/{folder}",
@@ -38,6 +39,10 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "rename folder": f"/folders/{folder}/name",
         "move folder": f"/folders/{folder}/parent",
         "trash": "/trash",
+        "remove for good": f"/trash/{gone}/removal",
+        "empty trash": "/trash/removal",
+        "schedules": "/admin/schedules",
+        "schedule": f"/admin/schedules/{schedule}",
         "jobs": "/jobs",
         "job": f"/jobs/{job}",
         "account": "/account",

@@ -97,6 +97,6 @@ class JobEffect(Base):
     created_at: Mapped[Moment]
 
 
-def live_job(owner_id: int, job_uuid: UUID) -> Select[Job]:
-    """One job found through its owner."""
+def live_job(owner_id: int | None, job_uuid: UUID) -> Select[Job]:
+    """One job found through its owner; None owns those of the vault itself."""
     return live(Job).where(Job.owner_id == owner_id, Job.uuid == job_uuid)
