@@ -36,7 +36,7 @@ def jobs(quick: bool) -> Iterator[Row]:
         raise RuntimeError("needs PostgreSQL and RabbitMQ")
     with (
         vault("postgresql", APP_ENV="test", RABBITMQ_URL=RABBITMQ, RABBITMQ_QUEUE_PREFIX=prefix) as target,
-        _queues(prefix),
+        passing_queues(prefix),
     ):
         bare = _bare(target, prefix, count)
         with ExitStack() as stack:
@@ -142,7 +142,7 @@ def _channel() -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
 
 
 @contextlib.contextmanager
-def _queues(prefix: str) -> Iterator[None]:
+def passing_queues(prefix: str) -> Iterator[None]:
     """Queues of this run go with it."""
     try:
         yield

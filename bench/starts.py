@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import requests
 
+from bench.jobs import broker_answers, passing_queues
 from bench.load import fetch
 from bench.processes import Server, running, settle
 from bench.rows import Row
@@ -18,27 +19,29 @@ MIB = 1024**2
 
 def start(quick: bool) -> Iterator[Row]:
     """Embedded, and with PostgreSQL, Redis and RabbitMQ."""
-    kinds = [("embedded", "sqlite", {})]
-    if postgres_answers():
-        kinds.append(
-            ("servers", "postgresql", {"RABBITMQ_URL": RABBITMQ, "RABBITMQ_QUEUE_PREFIX": f"bench-{os.getpid()}"})
-        )
-    for name, database, extra in kinds:
-        with vault(database, APP_ENV="test", **extra) as target:
-            port = free_port()
-            environ = {**target.environ, "HOST": "127.0.0.1", "PORT": str(port)}
-            runs = []
-            for _ in range(2 if quick else 4):
-                began = time.perf_counter()
-                with running([sys.executable, "-m", "tasks.serve"], target.home, environ, name="serve") as server:
-                    wait_until(lambda: _answers(port, server), about="a page")  # noqa: B023
-                    runs.append(time.perf_counter() - began)
-                    url = f"http://127.0.0.1:{port}"
-                    fetch(f"{url}/api/v1/users/me", target.headers(url))
-                    settle(3)
-                    resident, shared = server.memory("Rss") / MIB, server.memory("Pss") / MIB
-            yield Row(f"start to first page, {name}", min(runs[1:]), "s", at_most=3, more={"first start": runs[0]})
-            yield Row(f"memory at rest, {name}", resident, "MiB", at_most=350, more={"shared pages once": shared})
+    yield from _started("embedded", "sqlite", 2 if quick else 4)
+    if postgres_answers() and broker_answers():
+        prefix = f"bench-{os.getpid()}"
+        with passing_queues(prefix):
+            extra = {"RABBITMQ_URL": RABBITMQ, "RABBITMQ_QUEUE_PREFIX": prefix}
+            yield from _started("servers", "postgresql", 2 if quick else 4, **extra)
+
+
+def _started(name: str, database: str, times: int, **extra: str) -> Iterator[Row]:
+    with vault(database, APP_ENV="test", **extra) as target:
+        port = free_port()
+        environ = {**target.environ, "HOST": "127.0.0.1", "PORT": str(port)}
+        url, runs, resident, shared = f"http://127.0.0.1:{port}", [], 0.0, 0.0
+        for _ in range(times):
+            began = time.perf_counter()
+            with running([sys.executable, "-m", "tasks.serve"], target.home, environ, name="serve") as server:
+                wait_until(lambda: _answers(port, server), about="a page")
+                runs.append(time.perf_counter() - began)
+                fetch(f"{url}/api/v1/users/me", target.headers(url))
+                settle(3)
+                resident, shared = server.memory("Rss") / MIB, server.memory("Pss") / MIB
+        yield Row(f"start to first page, {name}", min(runs[1:]), "s", at_most=3, more={"first start": runs[0]})
+        yield Row(f"memory at rest, {name}", resident, "MiB", at_most=350, more={"shared pages once": shared})
 
 
 def _answers(port: int, server: Server) -> bool:
