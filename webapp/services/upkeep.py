@@ -17,7 +17,7 @@ from webapp.infra.ids import forget_leases
 from webapp.models.jobs import Job, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
-from webapp.services import attempts, repetitions
+from webapp.services import attempts, deliveries, repetitions
 
 log = structlog.get_logger("webapp.upkeep")
 BATCH = 500  # rows of one transaction
@@ -37,6 +37,7 @@ def sweep_expired(job: Work) -> dict[str, int]:
         "sessions": lambda: _in_batches(_forget_sessions),
         "answers": repetitions.sweep_answers,
         "attempts": attempts.sweep_attempts,
+        "deliveries": deliveries.sweep_deliveries,
         "jobs": lambda: _in_batches(_forget_jobs),
         "leases": lambda: forget_leases(LEASES),
     }
