@@ -38,6 +38,12 @@ def _filter(text: str) -> str:
     return text
 
 
+def _some(events: list[str]) -> list[str]:
+    if not events:
+        raise PydanticCustomError("too_short", "Choose at least one event")
+    return events
+
+
 def _address(url: str) -> str:
     try:
         parse_destination(url)
@@ -47,7 +53,7 @@ def _address(url: str) -> str:
 
 
 EventFilter = Annotated[str, Line(61), AfterValidator(_filter)]
-Events = Annotated[list[EventFilter], Field(min_length=1, max_length=50)]
+Events = Annotated[list[EventFilter], Field(max_length=50, json_schema_extra={"minItems": 1}), AfterValidator(_some)]
 Address = Annotated[str, Line(2000), AfterValidator(_address)]
 Name = Annotated[str, Line(120)]
 
