@@ -6,6 +6,8 @@ import sys
 
 from webapp.app import create_app
 from webapp.config import ConfigurationError, current_settings
+from webapp.http.streams import hub_of
+from webapp.infra.endings import at_stop
 from webapp.infra.ids import refuse_other_hosts
 from webapp.services.health import watch_job_threads
 
@@ -17,6 +19,7 @@ except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(2)
 
+at_stop(lambda: hub_of(app).close())  # open streams would hold up the stop
 gc.collect()
 gc.freeze()  # what is here now stays: collections need not look at it again
 gc.set_threshold(10_000, 20, 50)

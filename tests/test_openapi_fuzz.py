@@ -59,6 +59,8 @@ def test_every_answer_is_a_documented_one(
     faults: dict[str, str] = {}
     for found in document.get_all_operations():
         operation = found.ok()
+        if operation.path.endswith("/events"):  # its answer has no end; tests/test_streams.py asks it
+            continue
         headers = {**bearers["logout" in operation.path], "If-Match": "*", "Accept-Encoding": "identity"}
         try:
             _ask(operation.as_strategy(generation_mode=mode), headers)

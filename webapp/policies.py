@@ -13,6 +13,7 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "account.write": ("Change one's own profile and end sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "files.read": ("List and download files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
+    "events.read": ("Hear what happens to one's own jobs and files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "schedules.read": ("See when upkeep and other recurring jobs run", frozenset({ADMIN})),
     "schedules.write": ("Change, pause and run schedules", frozenset({ADMIN})),

@@ -90,7 +90,7 @@ def status_of(problem: HoldfastError) -> int:
 def wants_json() -> bool:
     """Whether the client is a program: by address, else by what it accepts."""
     path = request.path
-    if path.startswith("/api/") and path != "/api/docs":
+    if (path.startswith("/api/") and path != "/api/docs") or path == "/events":
         return True
     accepted = request.accept_mimetypes
     best = accepted.best_match(["text/html", "application/json", "application/problem+json"], "text/html")

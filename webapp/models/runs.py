@@ -53,7 +53,7 @@ START = {
     dialect: _by_dialect(
         _change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
         Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts,
-        Job.started_at,
+        Job.started_at, Job.target_uuid,
     )[dialect] for dialect, among in _AMONG.items()
 }  # fmt: skip
 _END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
@@ -73,13 +73,14 @@ FAIL = _by_dialect(
 PROGRESS = _by_dialect(_change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
 _RUNS = tuple_(Job.id, Job.started_at).in_(bindparam("runs", expanding=True))
 BEAT = _by_dialect(_change(_RUNS, Job.state == "running", heartbeat_at=_moment), Job.id)
+_STANDS = (Job.owner_id, Job.uuid, Job.state, Job.progress, Job.target_uuid)
 _SILENT = (Job.state == "running", Job.heartbeat_at < bindparam("silent_since", type_=Instant()))
 PARK = _by_dialect(
-    _change(*_SILENT, Job.attempts >= Job.max_attempts, state="dead", error=STOPPED, finished_at=_moment), Job.id
+    _change(*_SILENT, Job.attempts >= Job.max_attempts, state="dead", error=STOPPED, finished_at=_moment), *_STANDS
 )
 TAKE_BACK = _by_dialect(
     _change(*_SILENT, Job.attempts < Job.max_attempts, state="queued", error=STOPPED, sent_at=None,
-            run_at=bindparam("next_run_at")), Job.id,
+            run_at=bindparam("next_run_at")), *_STANDS,
 )  # fmt: skip
 UNSEND = _by_dialect(
     _change(Job.state == "queued", Job.sent_at < bindparam("sent_before", type_=Instant()),

@@ -18,6 +18,7 @@ from webapp.models.webhooks import WebhookDelivery
 from webapp.policies import Actor
 from webapp.services.caches import forget
 from webapp.services.fanout import deliveries_of
+from webapp.services.news import JobChange, tell_change_later, tell_jobs_later
 
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "file.created": ("files.sniff", "files.verify", "files.thumbnail"),
@@ -57,6 +58,7 @@ def record(
         )
     )
     forget(target.owner_id, event)
+    tell_change_later(target.owner_id, event, target.uuid)
     told = {"type": target.type, "id": target.uuid, "name": target.about}
     insert_deliveries(actor, deliveries_of(actor, event, told, listed, moment))
     return queue_jobs(actor, SUBSCRIPTIONS.get(event, ()), target)
@@ -90,6 +92,7 @@ def queue_jobs(actor: Actor, names: Sequence[str], target: Target, unique_key: s
     if rows:
         db.session.execute(insert(Job), rows)
         wake_relay()
+        tell_jobs_later([JobChange(target.owner_id, row["uuid"], "queued", 0, target.uuid) for row in rows])
     return [row["uuid"] for row in rows]
 
 

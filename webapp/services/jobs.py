@@ -26,6 +26,7 @@ from webapp.models import runs
 from webapp.models.jobs import KINDS, Job, JobEffect, JobKind, live_job
 from webapp.policies import Actor, require
 from webapp.services.events import Target, record
+from webapp.services.news import JobChange, tell_jobs, tell_jobs_later
 
 SKEW = timedelta(seconds=1)  # clocks of two hosts differ; a message never comes earlier than this
 LONGEST_DELAY = 3600.0
@@ -79,6 +80,7 @@ class StartedJob:
     attempts: int
     max_attempts: int
     started_at: datetime
+    target_uuid: UUID | None = None
     lost: bool = False
     _told: tuple[int, float] = field(default=(0, -math.inf))
 
@@ -147,7 +149,9 @@ def start_jobs(job_ids: Sequence[int]) -> list[StartedJob]:
     """The same for several at once, in one statement; those with nothing to do are absent."""
     moment = now()
     rows = _write(runs.START, ids=list(job_ids), moment=moment, due_by=moment + SKEW)
-    return [StartedJob(*tuple(row)[:9]) for row in rows]
+    started = [StartedJob(*tuple(row)[:10]) for row in rows]
+    tell_jobs([_stands(job, "running") for job in started])
+    return started
 
 
 def report_progress(job: StartedJob, percent: int) -> None:
@@ -155,6 +159,7 @@ def report_progress(job: StartedJob, percent: int) -> None:
     if not _write(runs.PROGRESS, job_id=job.id, begun=job.started_at, percent=percent):
         job.lost = True
         raise Taken
+    tell_jobs([_stands(job, "running", percent)])
 
 
 def heartbeat(jobs: Collection[StartedJob]) -> None:
@@ -171,12 +176,19 @@ def finish_job(job: StartedJob, result: dict[str, Any] | None = None) -> bool:
 
 def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int:
     """The same for several at once; how many were still ours."""
+    rows: Sequence[Sequence[Any]]
     if db.engine.dialect.name == "sqlite":
         one_sync = db.engine.connect().execution_options(write=True)
         with translated(), one_sync as line, line.begin():
-            return sum(len(line.execute(runs.FINISH["sqlite"], _end(job, result)).all()) for job, result in ends)
-    told = {str(job.id): (job.started_at, result) for job, result in ends}
-    return len(_write(runs.FINISH, ids=[job.id for job, _ in ends], ends=msgspec.json.encode(told).decode()))
+            finish = runs.FINISH["sqlite"]
+            rows = [row for job, result in ends for row in line.execute(finish, _end(job, result)).all()]
+    else:
+        told = {str(job.id): (job.started_at, result) for job, result in ends}
+        ids = [job.id for job, _ in ends]
+        rows = _write(runs.FINISH, ids=ids, ends=msgspec.json.encode(told).decode())
+    kept = {row[0] for row in rows}
+    tell_jobs([_stands(job, "done", 100) for job, _ in ends if job.id in kept])
+    return len(rows)
 
 
 def _end(job: StartedJob, result: dict[str, Any] | None) -> dict[str, Any]:
@@ -197,6 +209,8 @@ def fail_attempt(job: StartedJob, error: BaseException) -> str:
     changed = _write(runs.FAIL, job_id=job.id, begun=job.started_at, next_state=state, reason=text_of(error),
                      next_run_at=later if state == "queued" else moment, ended_at=None if state == "queued" else moment,
                      outcome=getattr(error, "result", None), moment=moment)  # fmt: skip
+    if changed:
+        tell_jobs([_stands(job, state)])
     return state if changed else ""
 
 
@@ -227,7 +241,12 @@ def rescue_orphans(silent_for: float, delay: float = 0.0) -> tuple[int, int]:
     back = _write(
         runs.TAKE_BACK, silent_since=silent_since, moment=moment, next_run_at=moment + timedelta(seconds=delay)
     )
+    tell_jobs([JobChange(*tuple(row)[:5]) for row in (*parked, *back)])
     return len(back), len(parked)
+
+
+def _stands(job: StartedJob, state: str, progress: int = 0) -> JobChange:
+    return JobChange(job.owner_id, job.uuid, state, progress, job.target_uuid)
 
 
 def once(job_id: int, effect: str) -> bool:
@@ -254,6 +273,7 @@ def replay_job(actor: Actor, job_uuid: UUID) -> None:
     job.state, job.attempts, job.progress, job.run_at = "queued", 0, 0, now()
     job.sent_at = job.started_at = job.heartbeat_at = job.finished_at = job.error = None
     record(actor, "job.replayed", Target("job", job.uuid, job.about, actor.id), {"state": (before, "queued")})
+    tell_jobs_later([JobChange(actor.id, job.uuid, job.state, 0, job.target_uuid)])
     wake_relay()
 
 
@@ -267,6 +287,7 @@ def cancel_job(actor: Actor, job_uuid: UUID) -> None:
     before = job.state
     job.state, job.finished_at = "cancelled", now()
     record(actor, "job.cancelled", Target("job", job.uuid, job.about, actor.id), {"state": (before, "cancelled")})
+    tell_jobs_later([JobChange(actor.id, job.uuid, job.state, job.progress, job.target_uuid)])
 
 
 def _own_job(actor: Actor, job_uuid: UUID) -> Job:

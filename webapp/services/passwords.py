@@ -14,7 +14,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
-from zxcvbn import zxcvbn
 
 from webapp.errors import Invalid, Unavailable
 from webapp.services.inputs import without_hidden
@@ -79,6 +78,8 @@ def refuse_weak(password: SecretStr, about: tuple[str, ...] = (), field: str = "
     plain = password.get_secret_value()
     if len(plain) < SHORTEST:
         raise Invalid.field(field, "too_short", f"Use at least {SHORTEST} characters.")
+    from zxcvbn import zxcvbn  # 13 MB of words, which only a new password needs
+
     verdict = zxcvbn(plain[:JUDGED], user_inputs=_words(*about, "holdfast"))
     if verdict["score"] < ENOUGH:
         feedback = verdict["feedback"]
