@@ -2,6 +2,7 @@
 
 import os
 import select
+import threading
 from typing import Any
 
 import psycopg2
@@ -17,7 +18,9 @@ class Listener:
     """Waits until a job may be due. `wake()` ends a wait from any thread or signal handler."""
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
+        self._reader, writer = os.pipe()
+        self._writer: int | None = writer
+        self._lock = threading.RLock()  # re-entered where a signal's wake() interrupts close()
         self._line: Any = None
 
     def wait(self) -> None:
@@ -46,13 +49,18 @@ class Listener:
             cursor.execute(f"LISTEN {wakeups.CHANNEL}")
 
     def wake(self) -> None:
-        """End the present wait."""
+        """End the present wait. After close() nobody waits, and the descriptor's number may be another file's."""
         wakeups.due.set()
-        os.write(self._writer, b"x")
+        with self._lock:
+            if self._writer is not None:
+                os.write(self._writer, b"x")
 
     def close(self) -> None:
         """Give the connection and the pipe back."""
         if self._line is not None:
             self._line.close()
-        os.close(self._reader)
-        os.close(self._writer)
+        with self._lock:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                os.close(self._reader)
+                os.close(writer)
