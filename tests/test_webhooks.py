@@ -383,6 +383,19 @@ def test_all_that_match_are_replayed(
     assert len({message.id for message in box.kept}) == 3
 
 
+@pytest.mark.parametrize(
+    ("which", "status"),
+    [({"since": "0001-01-01T00:00:00+14:00"}, 422), ({"until": "9999-12-31T23:59:59-14:00"}, 422),
+     ({"since": "2026-11-22T00:00:00"}, 422), ({"event": "a\0b"}, 422), ({"state": "pending"}, 422),
+     ({"since": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z"}, 200)],
+)  # fmt: skip
+def test_a_filter_beyond_the_calendar_is_refused(
+    admin: Actor, client: FlaskClient, bearer: Bearer, box: Receiver, which: dict[str, str], status: int
+) -> None:
+    address = f"/api/v1/webhooks/{hook(admin, box).id}/replays"
+    assert client.post(address, json={"filter": which}, headers=bearer(admin)).status_code == status
+
+
 def test_a_job_that_somebody_cancelled_leaves_no_delivery_waiting_for_ever(
     admin: Actor, member: Actor, box: Receiver, run_jobs: RunJobs
 ) -> None:

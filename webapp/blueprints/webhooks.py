@@ -85,7 +85,7 @@ def delete_webhook(webhook_id: UUID) -> None:
 
 @api.post("/webhooks/<uuid:webhook_id>/secrets")
 @guard("webhooks.write")
-@gives(NewSecretView, status=201, errors=(404,))
+@gives(NewSecretView, status=201, errors=(400, 404, 409))
 def rotate_secret(webhook_id: UUID) -> Created:
     """A new secret, in this answer only. The present one goes on signing for 24 hours, beside it."""
     made = webhooks.rotate_secret(current_actor(), webhook_id)
@@ -128,7 +128,7 @@ def replay_deliveries(wish: ReplayWish, webhook_id: UUID) -> Replayed:
 
 @api.post("/webhooks/<uuid:webhook_id>/tests")
 @guard("webhooks.write")
-@gives(DeliveryView, status=201, errors=(404,))
+@gives(DeliveryView, status=201, errors=(400, 404, 409))
 def ping_webhook(webhook_id: UUID) -> Created:
     """Send an event named ping, once, also while the webhook is paused."""
     made = deliveries.ping_webhook(current_actor(), webhook_id)

@@ -1,13 +1,14 @@
 """Deliveries of webhooks: the log, one with all its attempts, sending again, trying a receiver, forgetting old ones."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import AwareDatetime, Field
-from sqlalchemy import Select, and_, bindparam, case, delete, func
+from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic_core import PydanticCustomError
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func
 from uuid_utils.compat import uuid7
 
 from webapp.config import current_settings
@@ -30,6 +31,16 @@ PING = "ping"
 State = Literal["pending", "delivered", "failed", "held"]
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("out_of_range", "This time lies outside the calendar") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class DeliveryFilter(Input):
     """Which deliveries to list."""
 
@@ -43,8 +54,8 @@ class Which(Input):
 
     state: Literal["delivered", "failed", "held"] = "failed"
     event: EventFilter | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class ReplayWish(Input):
@@ -140,20 +151,24 @@ def list_deliveries(actor: Actor, webhook_id: UUID, query: DeliveryFilter) -> Pa
     """The deliveries of a webhook that match, newest first. Raises Missing, Invalid for a foreign cursor."""
     show_webhook(actor, webhook_id)
     parameters: dict[str, Any] = {"webhook_id": webhook_id, "rows": query.limit + 1}
-    if query.state:
-        parameters["state"] = query.state
     if query.cursor:
         parameters["before"] = decode_cursor(query.cursor, (int,), of="deliveries")[0]
-    rows = read_rows(_listing(bool(query.state), bool(query.cursor)), parameters)
+    rows = read_rows(_listing(query.state, bool(query.cursor)), parameters)
     return page_of(rows, query.limit, _view, lambda row: (row.row_id,), of="deliveries")
 
 
-@lru_cache(maxsize=4)
-def _listing(state: bool, after: bool) -> Select[Any]:
-    chosen = _ALL.where(_state == bindparam("state")) if state else _ALL
+@lru_cache(maxsize=10)
+def _listing(state: State | None, after: bool) -> Select[Any]:
+    chosen = _ALL.where(*_shown_as(state)) if state else _ALL
     if after:
         chosen = chosen.where(WebhookDelivery.id < bindparam("before"))
     return chosen.order_by(WebhookDelivery.id.desc()).limit(bindparam("rows"))
+
+
+def _shown_as(state: State) -> tuple[ColumnElement[bool], ...]:
+    """In this state for people. The stored state comes first, because it has an index."""
+    stored = ("failed", "pending") if state == "failed" else (state,)
+    return WebhookDelivery.state.in_(stored), _state == state
 
 
 def show_delivery(actor: Actor, webhook_id: UUID, delivery_id: UUID) -> DeliveryCard:
@@ -205,7 +220,7 @@ def _refuse_paused(webhook: Webhook) -> None:
 
 def _matching(webhook_id: int, which: Which) -> Select[int]:
     chosen = live(WebhookDelivery, WebhookDelivery.id).where(
-        WebhookDelivery.webhook_id == webhook_id, _state == which.state
+        WebhookDelivery.webhook_id == webhook_id, *_shown_as(which.state)
     )
     if which.event and which.event != "*":
         kind, star, _ = which.event.partition("*")
