@@ -29,7 +29,13 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     program.wait_for_jobs()
     job = program.call("GET", "/jobs")["items"][0]["id"]
     schedule = program.call("GET", "/schedules")["items"][0]["id"]
+    wish = {"name": "Ledger", "url": "https://93.184.215.14/hook", "events": ["user.changed"]}  # nothing is sent
+    hook = program.call("POST", "/webhooks", json=wish)["id"]
     paths = {
+        "webhooks": "/admin/webhooks",
+        "new webhook": "/admin/webhooks/new",
+        "webhook": f"/admin/webhooks/{hook}",
+        "change webhook": f"/admin/webhooks/{hook}/settings",
         "files": "/files",
         "folder": f"/folders/{folder}",
         "picture": f"/files/{photo}",
