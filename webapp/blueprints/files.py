@@ -41,7 +41,7 @@ def list_files(query: FileFilter) -> Page[FileView]:
 @api.post("/files")
 @guard("files.write", upload=True)
 @takes(query=UploadQuery, upload=True)
-@gives(FileView, status=201, errors=(409, 411, 413, 507), repeats=True)
+@gives(FileView, or_view=Page[FileView], status=201, errors=(409, 411, 413, 507), repeats=True)
 def create_files(query: UploadQuery) -> Response:
     """Upload files: a form with `file` parts, or one raw body with its `name` in the query.
 

@@ -35,13 +35,15 @@ def gives(
     status: int = 200,
     errors: Iterable[int] = (),
     extra: Mapping[str, Any] | None = None,
+    or_view: Any = None,
     repeats: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
 
     A struct with a `version` gets an ETag and answers If-None-Match by 304; None answers 204; a Response passes.
-    `extra` is merged into the operation of the OpenAPI document. What answers 201 honours Idempotency-Key; with
-    `repeats` the view does so itself, because it reads its body itself.
+    `or_view` is what the operation answers in the other of two cases, `extra` is merged into the operation of the
+    OpenAPI document. What answers 201 honours Idempotency-Key; with `repeats` the view does so itself, because it
+    reads its body itself.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Response]:
@@ -56,7 +58,13 @@ def gives(
                 return once(request.get_data(), lambda: answer(function(*args, **kwargs), status))
             return answer(function(*args, **kwargs), status)
 
-        given.gives = {"view": view, "status": status, "errors": tuple(errors), "extra": extra or {}}  # type: ignore[attr-defined]
+        given.gives = {
+            "view": view,
+            "or_view": or_view,
+            "status": status,
+            "errors": tuple(errors),
+            "extra": extra or {},
+        }  # type: ignore[attr-defined]
         return given
 
     return decorate

@@ -70,7 +70,7 @@ def document_of(app: Flask) -> Document:
     operations = list(_operations(app))
     views = [view for _, _, view in operations]
     inputs = [model for view in views for model in (view_takes(view)["body"], view_takes(view)["query"]) if model]
-    schemas, components = _schemas(inputs, [view_gives(view)["view"] for view in views])
+    schemas, components = _schemas(inputs, [view_gives(view)[part] for view in views for part in ("view", "or_view")])
     paths: dict[str, Document] = {}
     for rule, method, view in operations:
         path = VARIABLE.sub(r"{\2}", rule.rule.removeprefix("/api/v1"))
@@ -91,7 +91,7 @@ def view_takes(view: Callable[..., Any]) -> Document:
 
 def view_gives(view: Callable[..., Any]) -> Document:
     """What @gives said of the view."""
-    return getattr(view, "gives", {"view": None, "status": 200, "errors": (), "extra": {}})
+    return getattr(view, "gives", {"view": None, "or_view": None, "status": 200, "errors": (), "extra": {}})
 
 
 def _operations(app: Flask) -> Iterator[tuple[Rule, str, Any]]:
@@ -190,7 +190,8 @@ def _responses(method: str, view: Any, schemas: dict[Any, Document], versioned: 
     takes, gives = view_takes(view), view_gives(view)
     success: Document = {"description": HTTP_STATUS_CODES[gives["status"]]}
     if gives["view"] is not None:
-        success["content"] = {"application/json": {"schema": schemas[gives["view"]]}}
+        cases = [schemas[case] for case in (gives["view"], gives["or_view"]) if case is not None]
+        success["content"] = {"application/json": {"schema": cases[0] if len(cases) == 1 else {"oneOf": cases}}}
     if versioned:
         success["headers"] = {"ETag": ETAG}
     if gives["status"] == 201:
