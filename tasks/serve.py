@@ -1,6 +1,7 @@
 """`python -m tasks.serve`, which `make run` becomes: prepare the database, say where the vault is, serve it.
 
-Without RABBITMQ_URL it is the one server process; with it, it starts web, relay and worker and stops them together.
+By itself it is the one server process. With RABBITMQ_URL it starts web, relay and worker and stops them together, with
+REDIS_URL the process for event streams, too.
 """
 
 import logging
@@ -23,7 +24,9 @@ def main() -> int:
     try:
         settings = load_settings()
         use_settings(settings)
-        check_port(settings)
+        check_port(settings.host, settings.port, "PORT")
+        if settings.redis_url is not None:
+            check_port(*settings.streams_address, "STREAMS_PORT")
         empty_metrics(settings)
         link = prepare(settings)
     except ConfigurationError as error:
@@ -32,7 +35,7 @@ def main() -> int:
     except CannotStart as error:
         print(f"Holdfast cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    if settings.rabbitmq_url is None:
+    if settings.rabbitmq_url is None and settings.redis_url is None:
         from tasks.web import serve_web
 
         announce(settings, link)
@@ -43,16 +46,16 @@ def main() -> int:
     return supervise(settings, lambda: announce(settings, link))
 
 
-def check_port(settings: Settings) -> None:
+def check_port(host: str, port: int, variable: str) -> None:
     """Raise CannotStart when somebody listens there: granian would share the port with a twin without a word."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError as error:
             raise CannotStart(
-                f"{settings.host}:{settings.port} is not free ({error.strerror}). Stop what uses it, or set PORT."
+                f"{host}:{port} is not free ({error.strerror}). Stop what uses it, or set {variable}."
             ) from None
 
 

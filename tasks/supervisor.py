@@ -1,4 +1,4 @@
-"""Web, relay and worker as children of one process: their lines prefixed, stopped in order, none outliving the rest."""
+"""Web, relay, worker, streams as children of one process: lines prefixed, stopped in order, none outliving the rest."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -32,7 +32,7 @@ class Child:
 
     def _copy(self) -> None:
         assert self.process.stdout is not None  # noqa: S101
-        prefix = f"{self.name:6} | ".encode()
+        prefix = f"{self.name:7} | ".encode()
         for line in self.process.stdout:
             sys.stdout.buffer.write(prefix + line)
             sys.stdout.buffer.flush()
@@ -55,7 +55,7 @@ class Child:
 
 
 def supervise(settings: Settings, announce: Callable[[], None]) -> int:
-    """Run all three until a signal (status 0) or the fall of one (status 1)."""
+    """Run all that the settings ask for until a signal (status 0) or the fall of one (status 1)."""
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: asked.set())
@@ -63,10 +63,7 @@ def supervise(settings: Settings, announce: Callable[[], None]) -> int:
     try:
         if await_web(settings, children[0], asked):
             announce()
-            worker = ["-m", "dramatiq", "tasks", "--processes", "1", "--threads", str(settings.job_threads),
-                      "--worker-shutdown-timeout", "30000", "--skip-logging"]  # fmt: skip
-            children.append(Child("relay", [sys.executable, "-m", "tasks.relay"]))
-            children.append(Child("worker", [sys.executable, *worker]))
+            children += [Child(name, [sys.executable, *words]) for name, words in beside_web(settings)]
         while not asked.wait(0.2) and not any(child.fallen for child in children):
             pass
         fallen = [child for child in children if child.fallen] if not asked.is_set() else []
@@ -78,6 +75,16 @@ def supervise(settings: Settings, announce: Callable[[], None]) -> int:
         for child in children:  # web first: nothing new comes in; then what it left is sent and worked off
             child.stop()
     return 1 if fallen else 0
+
+
+def beside_web(settings: Settings) -> Iterator[tuple[str, list[str]]]:
+    """Name and command of each process that the web needs beside it."""
+    if settings.rabbitmq_url is not None:
+        yield "relay", ["-m", "tasks.relay"]
+        yield "worker", ["-m", "dramatiq", "tasks", "--processes", "1", "--threads", str(settings.job_threads),
+                         "--worker-shutdown-timeout", "30000", "--skip-logging"]  # fmt: skip
+    if settings.redis_url is not None:
+        yield "streams", ["-m", "tasks.streams"]
 
 
 def await_web(settings: Settings, web: Child, asked: threading.Event) -> bool:
@@ -97,4 +104,4 @@ def ending(status: int) -> str:
 
 def say(text: str) -> None:
     """A line of our own among the children's."""
-    print(f"serve  | {text}", flush=True)  # noqa: T201
+    print(f"serve   | {text}", flush=True)  # noqa: T201

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONCE = ("migrate", "setup")
-OURS = ("web", "worker", "relay", *ONCE)
+OURS = ("web", "streams", "worker", "relay", *ONCE)
 DATABASE_PARTS = {f"DATABASE_{part}" for part in ("HOST", "PORT", "USER", "PASSWORD", "NAME", "SSLMODE")}
 VARIABLES = {name.upper() for name in Settings.model_fields} | DATABASE_PARTS
 ELSEWHERE = {"PROMETHEUS_MULTIPROC_DIR"}  # read by prometheus-client itself
@@ -170,6 +170,15 @@ def test_the_web_command_is_one_that_granian_takes() -> None:
     assert command[0] == "granian"
     assert (parsed["app"], parsed["interface"].value, parsed["websockets"]) == ("wsgi:app", "wsgi", False)
     assert parsed["workers_kill_timeout"] < int(SERVICES["web"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_the_streams_command_is_one_that_granian_takes_and_has_room_for_thousands() -> None:
+    command = SERVICES["streams"]["command"]
+    parsed = granian.make_context("granian", command[1:]).params
+    assert parsed["app"] == "webapp.streams:app"
+    assert parsed["interface"].value == "asgi"
+    assert parsed["backpressure"] > 4096 < SERVICES["streams"]["ulimits"]["nofile"]
+    assert f"server streams:{parsed['port']} resolve" in (ROOT / "deploy/nginx.conf").read_text()
 
 
 def test_the_worker_command_is_one_that_dramatiq_takes() -> None:

@@ -64,12 +64,13 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def nginx_for(application: int, home: Path) -> Iterator[int]:
+def nginx_for(application: int, home: Path, streams: int = 9) -> Iterator[int]:
     """nginx with the shipped configuration; only addresses and directories are those of the test."""
     port = free_port()
     text = CONFIG.replace("web:8000 resolve", f"127.0.0.1:{application}").replace(
         "listen 8080", f"listen 127.0.0.1:{port}"
     )
+    text = text.replace("streams:8010 resolve", f"127.0.0.1:{streams}")
     text = text.replace("127.0.0.1:8081", f"127.0.0.1:{free_port()}").replace("/tmp/", f"{home}/nginx-")
     text = text.replace("/etc/holdfast/tls/", f"{home}/tls/").replace("/var/lib/holdfast/", f"{home}/")
     file = home / "nginx.conf"
@@ -84,9 +85,8 @@ def nginx_for(application: int, home: Path) -> Iterator[int]:
 
 
 @contextmanager
-def web(home: Path) -> Iterator[int]:
-    """The web command of the compose file on a fresh SQLite database."""
-    port = free_port()
+def web(home: Path) -> Iterator[tuple[int, int]]:
+    """The web and the streams command of the compose file on a fresh SQLite database: their ports."""
     names = ("X_ACCEL_REDIRECT", "TRUSTED_PROXIES")
     told = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", SERVICES["web"]["environment"][name]) for name in names}
     environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "VAR_DIR": str(home), "LOG_LEVEL": "error", **told}
@@ -94,10 +94,17 @@ def web(home: Path) -> Iterator[int]:
     environment |= {"ADMIN_EMAIL": ADMIN["email"], "ADMIN_PASSWORD": ADMIN["password"]}
     for service in ("migrate", "setup"):
         subprocess.run(_command(service), cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
-    command = _command("web")
-    command[command.index("0.0.0.0")], command[command.index("8000")] = "127.0.0.1", str(port)
+    with _served("web", environment) as port, _served("streams", environment) as streams:
+        yield port, streams
+
+
+@contextmanager
+def _served(service: str, environment: dict[str, str]) -> Iterator[int]:
+    port, command = free_port(), _command(service)
+    command[command.index("0.0.0.0")] = "127.0.0.1"
+    command[command.index("--port") + 1] = str(port)
     with running(command, cwd=ROOT, env=environment):
-        wait_until(lambda: _live(port), about="web")
+        wait_until(lambda: _live(port), about=service)
         yield port
 
 
@@ -116,7 +123,7 @@ def _live(port: int) -> bool:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     home = tmp_path_factory.mktemp("front")
-    with web(home) as behind, nginx_for(behind, home) as port, requests.Session() as session:
+    with web(home) as (behind, streams), nginx_for(behind, home, streams) as port, requests.Session() as session:
         url = f"http://127.0.0.1:{port}"
         answer = session.post(f"{url}/api/v1/auth/login", json=ADMIN, timeout=30)
         assert answer.ok, answer.text
@@ -202,6 +209,23 @@ def test_slow_bodies_on_ordinary_routes_hold_no_thread(front: Front) -> None:
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_events_come_through_at_once_from_the_streams_process(front: Front) -> None:
+    with front.session.get(f"{front.url}/api/v1/events", stream=True, timeout=30) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        lines = answer.iter_lines(decode_unicode=True, chunk_size=1)
+        assert "event: sync" in [next(lines) for _ in range(4)]
+        assert front.session.post(f"{front.url}/api/v1/folders", json={"name": "Live"}, timeout=30).status_code == 201
+        assert any(line == "event: folder.changed" for line in lines)
+
+
+def test_without_the_streams_process_events_are_unavailable_and_all_else_goes_on(front: Front, tmp_path: Path) -> None:
+    behind = int(front.behind.rpartition(":")[2])
+    with nginx_for(behind, tmp_path) as port:
+        refused = front.session.get(f"http://127.0.0.1:{port}/api/v1/events", timeout=30)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert front.session.get(f"http://127.0.0.1:{port}/api/v1/users/me", timeout=30).status_code == 200
 
 
 def test_a_stopped_application_is_said_plainly(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PAS
            "REDIS_URL", "RABBITMQ_URL", "MAIL_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN")  # fmt: skip
 KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
 EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "12345678")
+REDIS_SCHEMES = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
@@ -50,6 +51,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     tz: str = "UTC"
+    streams_port: int = Field(0, ge=0, le=65535, description="of the process for event streams; 0: the one after PORT")
     public_url: str = ""
     var_dir: Path = Path("var")
 
@@ -123,8 +125,8 @@ class Settings(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _known_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss"}:
-            raise ValueError("must start with redis:// or rediss://")
+        if value and urlsplit(value.get_secret_value()).scheme not in REDIS_SCHEMES:
+            raise ValueError("must start with redis://, rediss://, redis+sentinel:// or redis+cluster://")
         return value
 
     @field_validator("rabbitmq_url")
@@ -182,6 +184,11 @@ class Settings(BaseModel):
     @property
     def origin(self) -> str:
         return self.public_url or f"http://{'127.0.0.1' if self.host in {'0.0.0.0', '::'} else self.host}:{self.port}"  # noqa: S104
+
+    @property
+    def streams_address(self) -> tuple[str, int]:
+        """Where the process for event streams listens, beside the web: where there is a Redis."""
+        return self.host, self.streams_port or (self.port + 1 if self.port < 65535 else self.port - 1)
 
     @property
     def sqlite(self) -> bool:

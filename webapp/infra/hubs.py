@@ -95,6 +95,7 @@ class Hub:
         self._left: dict[int, float] = {}
         self._lock = threading.Lock()
         self._line = threading.Lock()
+        self._looking = threading.Lock()
         self._connected = self._closed = False
         self._pid = 0
         self._retry_at = 0.0
@@ -111,6 +112,7 @@ class Hub:
         self._admit(listener)
         try:
             self._connect()
+            self._look_around()  # from this moment on nothing that the tables say is missed
             past = self.board.past(wish.owner_id, wish.since)
             if past is None:
                 raise Unavailable("Events cannot be told now. Ask for what you need instead.", retry_after=5)
@@ -190,8 +192,7 @@ class Hub:
         while True:
             self._wait()
             try:
-                if self._look:
-                    self._look(self._looked_for())
+                self._look_around()
                 if time.monotonic() - looked_at >= LOOK_EVERY:
                     looked_at = time.monotonic()
                     self._end_signed_out([listener for listener in self._everybody() if not listener.ended])
@@ -201,6 +202,11 @@ class Hub:
                     self._end_all("unknown")
             except Exception:  # the thread outlives whatever one look does to it
                 log.exception("streams_not_watched")
+
+    def _look_around(self) -> None:
+        if self._look:
+            with self._looking:
+                self._look(self._looked_for())
 
     def _looked_for(self) -> set[int]:
         limit = time.monotonic() - COMES_BACK

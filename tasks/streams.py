@@ -1,0 +1,41 @@
+"""The server of event streams: granian on webapp.streams:app. `python -m tasks.streams` is what `make run` starts."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from tasks.processes import die_with_parent
+from tasks.web import HEADER_LIMIT
+from webapp.config import Settings, current_settings
+
+STOP_LIMIT = 10  # seconds; streams end at once
+BACKLOG, TOGETHER = 4096, 8192  # connections that wait and that are open: granian's own limit is 1,024
+
+
+def load_app() -> Any:
+    """The application, in the server's worker process, which ends with the server however that ends."""
+    die_with_parent()
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from webapp.streams import make_streams
+
+    return make_streams()
+
+
+def serve_streams(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    server = Granian(
+        "webapp.streams:app", address=settings.host, port=settings.streams_address[1], interface=Interfaces.ASGI,
+        websockets=False, workers=1, backlog=BACKLOG, backpressure=TOGETHER,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_LIMIT),
+        respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=STOP_LIMIT, log_level=LogLevels.error,
+    )  # fmt: skip
+    server.serve(target_loader=load_app, wrap_loader=False)
+
+
+if __name__ == "__main__":
+    serve_streams(current_settings())
