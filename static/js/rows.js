@@ -61,10 +61,25 @@ function watch() {
     return;
   }
   // nothing is exchanged under an open menu or a dragged row
-  const still = () => document.hidden || document.querySelector("#row-panel:not([hidden]), .is-over");
+  const still = () => document.hidden || window.holdfast.hears?.() || document.querySelector("#row-panel:not([hidden]), .is-over");
   timer = setTimeout(() => (still() ? watch() : refresh()), pause);
   pause = Math.min(pause * 1.25, 10_000);
 }
+
+// Somebody, perhaps this person elsewhere, changed a file or a folder, or a job went on
+let refreshing = false;
+let again = false;
+document.addEventListener("holdfast:news", async () => {
+  again = true;
+  if (refreshing) return;
+  refreshing = true;
+  while (again) {
+    again = false;
+    if (document.querySelector("#row-panel:not([hidden]), .is-over")) watch();
+    else await refresh();
+  }
+  refreshing = false;
+});
 
 window.holdfast.refresh = () => {
   pause = 1500;
