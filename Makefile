@@ -63,7 +63,7 @@ migration-status: .venv/.runs ## Show the database's revision and those still to
 
 .PHONY: test
 test: .venv/.tests static/vendor/.built ## Run every test but chaos (REQUIRE_SERVICES=1 forbids skips; TESTS=, ARGS=, JOBS=)
-	@$(PYTEST) -n $(JOBS) --dist loadgroup
+	@$(PYTEST) -n $(JOBS) --dist loadfile
 
 .PHONY: e2e
 e2e: .venv/.tests static/vendor/.built ## Run the browser tests alone
@@ -76,7 +76,7 @@ chaos: .venv/.tests static/vendor/.built ## Run the long fault tests: servers ki
 .PHONY: coverage
 coverage: .venv/.tests static/vendor/.built ## Run the tests and fail under 85 % of lines (report in htmlcov/)
 	@rm -rf var/coverage && mkdir -p var/coverage
-	@$(PY) -m coverage run -m pytest $(TESTS) $(ARGS) -n $(JOBS) --dist loadgroup
+	@$(PY) -m coverage run -m pytest $(TESTS) $(ARGS) -n $(JOBS) --dist loadfile
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage html --quiet --fail-under=0
 	@$(PY) -m coverage report

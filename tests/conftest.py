@@ -21,7 +21,7 @@ from webapp.db import Base, db
 from webapp.infra import ids
 from webapp.models.users import Quota
 from webapp.policies import Actor
-from webapp.services import passwords, sessions, users
+from webapp.services import fanout, passwords, sessions, users
 from webapp.services.caches import layers
 
 PASSWORD = "Correct-Horse-7-Battery"
@@ -102,7 +102,8 @@ _leased_from: list[Flask] = []
 
 def _lease_from(application: Flask) -> None:
     """A process has one id node; when the tests change to another database it is leased there anew."""
-    if _leased_from != [application]:
+    travelled = ids._Process.flakes is not None and ids._Process.flakes.last_ms > ids.wall_ms()
+    if _leased_from != [application] or travelled:
         ids._forget()
         _leased_from[:] = [application]
 
@@ -115,6 +116,7 @@ def app(session_app: Flask) -> Iterator[Flask]:
     with session_app.app_context():
         empty(session_app)
         sessions.forget_identities()
+        fanout.forget_filters()
         layers().near.clear()
         yield session_app
         db.session.rollback()

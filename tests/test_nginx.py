@@ -28,7 +28,7 @@ SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_tex
 CONFIG = (ROOT / "deploy/nginx.conf").read_text()
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 ADMIN = {"email": "ana@harbour.example", "password": "Correct-Horse-7-Battery"}
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("nginx")]
+pytestmark = [pytest.mark.services]
 
 
 @pytest.fixture(scope="module", autouse=True)

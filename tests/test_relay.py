@@ -23,7 +23,7 @@ from tests.servers import PrivatePostgres, PrivateRabbit, children_of, wait_unti
 from webapp.config import Settings, current_settings
 from webapp.db import db
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("kinds"), pytest.mark.xdist_group("rabbit")]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("kinds")]
 __all__ = ["kinds"]
 Start = Callable[..., Program]
 

@@ -24,7 +24,7 @@ from webapp.services.folders import NewFolder
 from webapp.services.users import NewUser
 from webapp.services.webhooks import NewWebhook
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("kinds"), pytest.mark.xdist_group("rabbit")]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("kinds")]
 __all__ = ["kinds", "postgres", "rabbit", "side", "start"]
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.stage import AXE, Program, RunningVault, Watched, axe_faults, picture, running_vault, watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser]
 THEMES = ("light", "dark")
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 

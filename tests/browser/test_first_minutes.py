@@ -10,7 +10,7 @@ from playwright.sync_api import Page, StorageState, expect
 
 from tests.browser.stage import NAME, RunningVault, Watched, document, drop, picture, set_up, table
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser]
 PHOTO, REPORT, SHEET = picture(), document("Harbour report"), table()
 
 
@@ -84,10 +84,10 @@ def test_the_first_minutes(fresh_vault: RunningVault, visit: Callable[..., Watch
     expect(row(page, "Harbour report 2026.pdf")).to_be_visible()
 
 
-def test_the_set_up_link_works_once(fresh_vault: RunningVault, visit: Callable[..., Watched]) -> None:
+def test_the_set_up_link_works_once(vault: RunningVault, visit: Callable[..., Watched]) -> None:
     visitor = visit()
     visitor.allow(404)
-    answer = visitor.page().goto(fresh_vault.setup_link)
+    answer = visitor.page().goto(vault.setup_link)
     assert answer is not None
     assert answer.status == 404
 

@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import Page, StorageState, expect
 
 from tests.browser.stage import RunningVault, Watched
+from tests.servers import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser]
 UPLOAD = """async ([name, token]) => (await fetch(`/api/v1/files?name=${name}`, {method: "POST", body: "berth 7",
   headers: {"Content-Type": "text/plain", "X-CSRF-Token": token}})).status"""
 CSRF = "document.querySelector('meta[name=csrf-token]').content"
@@ -20,7 +21,7 @@ def upload(page: Page, name: str) -> None:
 
 def listening(page: Page) -> None:
     """Until the page hears events."""
-    page.wait_for_function("window.holdfast?.hears?.()")
+    wait_until(lambda: page.evaluate("Boolean(window.holdfast?.hears?.())"), about="an event stream")
 
 
 @pytest.fixture

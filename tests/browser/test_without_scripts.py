@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.stage import RunningVault, Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser]
 
 
 def entry(page: Page, name: str) -> object:

@@ -58,13 +58,8 @@ def gives(
                 return once(request.get_data(), lambda: answer(function(*args, **kwargs), status))
             return answer(function(*args, **kwargs), status)
 
-        given.gives = {
-            "view": view,
-            "or_view": or_view,
-            "status": status,
-            "errors": tuple(errors),
-            "extra": extra or {},
-        }  # type: ignore[attr-defined]
+        said = {"view": view, "or_view": or_view, "status": status, "errors": tuple(errors), "extra": extra or {}}
+        given.gives = said  # type: ignore[attr-defined]
         return given
 
     return decorate

@@ -211,7 +211,8 @@ class AdvisoryLock(Held):
 
     def leave(self) -> None:
         if self._connection is not None:
-            self._connection.close()  # the end of the session is the end of its locks
+            with self._connection as connection:  # closed whatever happens: the end of a session ends its locks, too
+                connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), {"name": self.name})
 
 
 class RedisLock(Held):

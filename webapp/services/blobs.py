@@ -103,8 +103,8 @@ def _sweep_key(key: str, young: float) -> int:
         id=next_id(), sha256=digest, size=0, storage_key=key, refcount=0, created_at=now(), facts={}
     )
     db.session.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
-    blob = db.session.scalars(any_state(Blob).where(Blob.sha256 == digest).with_for_update()).one()
-    if blob.refcount > 0:
+    blob = db.session.scalars(any_state(Blob).where(Blob.sha256 == digest).with_for_update()).one_or_none()
+    if blob is None or blob.refcount > 0:  # another sweep was first, or somebody needs it
         return 0
     db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
     db.session.execute(delete(Blob).where(Blob.id == blob.id))
