@@ -12,6 +12,7 @@ from flask_babel import get_locale, get_timezone, gettext
 
 from webapp.errors import HoldfastError
 from webapp.extensions import cache, known_actor, language
+from webapp.http.words import quicken_words
 from webapp.infra.clock import now
 from webapp.policies import Actor
 from webapp.services.meters import read_meters
@@ -24,6 +25,7 @@ def register_formats(app: Flask) -> None:
     """Add the filters |ago, |exact and |size and what all templates may use."""
     app.jinja_env.filters.update(ago=ago, exact=exact, size=size)
     app.context_processor(_surroundings)
+    quicken_words(app)
 
 
 def size(number: int | None) -> str:
