@@ -7,7 +7,9 @@ from contextlib import ExitStack
 import pytest
 from redis import Redis
 
+from webapp.infra.farnews import FarBoard
 from webapp.infra.layers import Layers, Namespace
+from webapp.infra.news import News, Told
 from webapp.infra.redis import FAILURES
 
 from .servers import PrivateRedis, wait_until
@@ -76,6 +78,20 @@ def test_a_cluster_holds_values_tags_and_patterns(cluster: str) -> None:
         assert theirs.get(space, "a", lambda: 3, ["ana"]) == 3
     assert ours.far
     assert [ours.far.clear_matching(f"{space.name}.1", "*") for space in spaces] == [1] * 6
+
+
+def test_news_reach_listeners_on_a_cluster_and_are_kept_there(cluster: str) -> None:
+    teller, listener = FarBoard(cluster), FarBoard(cluster)
+    heard: list[Told] = []
+    assert listener.follow(heard.append, lambda: None)
+    begin = listener.past(7, None)
+    assert begin
+    teller.tell([News(owner, "file.changed", f'{{"id":"{owner}"}}') for owner in range(5, 10)])
+    wait_until(lambda: len(heard) == 5, about="the news")
+    assert {told.owner_id for told in heard} == set(range(5, 10))
+    since = listener.past(7, begin.newest)
+    assert since
+    assert (since.whole, [told.data for told in since.after]) == (True, ['{"id":"7"}'])
 
 
 def test_sentinels_lead_to_the_new_master_after_the_old_one_died() -> None:

@@ -20,7 +20,7 @@ from flask import Flask
 from webapp.app import create_app
 from webapp.config import ConfigurationError
 from webapp.http.streams import TAKE_OVER, WAKE, hub_of
-from webapp.infra.hubs import Hub, Listener
+from webapp.infra.hubs import SLOW, Hub, Listener
 from webapp.infra.news import HEARTBEAT
 
 Message = MutableMapping[str, Any]
@@ -37,13 +37,9 @@ class Streams:
     """The ASGI application."""
 
     def __init__(self, web: Flask, capacity: int = CAPACITY) -> None:
-        self.web, self.capacity = web, capacity
+        self.web = web
+        self.hub: Hub = hub_of(web, capacity)  # before any view asks for one with the seats of a web process
         self.pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
-
-    @property
-    def hub(self) -> Hub:
-        """Who listens to this process."""
-        return hub_of(self.web, self.capacity)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection's request, or the life of the process."""
@@ -134,6 +130,8 @@ class _Stream:
         for task in (self._pump, gone):
             task.cancel()
         await asyncio.gather(self._pump, gone, return_exceptions=True)
+        if self.listener and self.listener.ended not in {"", SLOW}:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_all(self, send: Send) -> None:
         assert self.listener is not None  # noqa: S101

@@ -17,6 +17,8 @@ QUEUE = 100  # events that may wait for a listener
 ALWAYS = 20  # streams that an account may have at any time; more only while the process has room
 LOOK_EVERY = 1.0  # seconds between two looks at who is still signed in
 BLIND_FOR = 30.0  # seconds without such a look after which nobody is believed any more
+SILENT = "Events cannot be told now. Ask for what you need instead."
+SLOW = "slow"  # why a stream ended whose client did not keep up
 COMES_BACK = 60.0  # seconds in which an account without listeners is still looked for
 
 
@@ -34,18 +36,20 @@ class Wish:
 class Listener:
     """A stream. `wake` is called from any thread when there is something to take, or when it ended."""
 
-    __slots__ = ("_held", "_lock", "_pending", "ended", "wake", "wish")
+    __slots__ = ("_after", "_held", "_lock", "_pending", "ended", "wake", "wish")
 
     def __init__(self, wish: Wish, wake: Callable[[], None]) -> None:
         self.wish, self.wake = wish, wake
         self.ended = ""
         self._pending: deque[bytes] = deque()
         self._held: list[Told] | None = []  # what is heard while the history is being read
+        self._after: Mark = (0, 0)
         self._lock = threading.Lock()
 
     def begin(self, newest: Mark, first: list[bytes]) -> None:
-        """Send these, then what was heard after `newest` and from now on."""
+        """Send these, then what was heard after `newest` and from now on; what is older may still be on its way."""
         with self._lock:
+            self._after = newest
             self._pending.extend(first)
             held, self._held = self._held or [], None
             self._pending.extend(_frame(told) for told in held if told.mark > newest)
@@ -58,10 +62,12 @@ class Listener:
             if self._held is not None:
                 self._held.append(told)
                 return
+            if told.mark <= self._after:
+                return
             self._pending.append(framed)
             slow = len(self._pending) > QUEUE
         if slow:
-            self.end("slow")
+            self.end(SLOW)
         else:
             self.wake()
 
@@ -115,7 +121,7 @@ class Hub:
             self._look_around()  # from this moment on nothing that the tables say is missed
             past = self.board.past(wish.owner_id, wish.since)
             if past is None:
-                raise Unavailable("Events cannot be told now. Ask for what you need instead.", retry_after=5)
+                raise Unavailable(SILENT, retry_after=5)
         except BaseException:
             self.leave(listener)
             raise
@@ -158,10 +164,11 @@ class Hub:
         with self._line:
             if self._connected:
                 return
-            if time.monotonic() < self._retry_at or not self.board.follow(self._hear, self._lost):
-                self._retry_at = max(self._retry_at, time.monotonic() + 1)
-                raise Unavailable("Events cannot be told now. Ask for what you need instead.", retry_after=5)
-            self._connected = True
+            if time.monotonic() >= self._retry_at:
+                self._connected = self.board.follow(self._hear, self._lost)
+                self._retry_at = time.monotonic() + 1
+            if not self._connected:
+                raise Unavailable(SILENT, retry_after=5)
 
     def _lost(self) -> None:
         """News may be missed from now on: everybody comes again, and is told to read again where there is a gap."""
