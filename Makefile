@@ -35,6 +35,7 @@ run: .venv/.runs static/vendor/.built ## Start the vault at http://127.0.0.1:800
 
 .PHONY: seed
 seed: .venv/.tests ## Make a demo workspace of several users (FROM=dir takes the files from there)
+	@$(FLASK) db upgrade
 	@$(FLASK) seed $(if $(FROM),--from "$(FROM)")
 
 .PHONY: reset

@@ -14,7 +14,6 @@ from webapp.config import Settings, current_settings
 
 HEADER_LIMIT = 15_000  # milliseconds in which a client has to send its headers
 STOP_LIMIT = 45  # seconds that requests (and, embedded, jobs) have to end before a worker is killed
-THREADS = 4  # of each of several processes: more only wait for one another's interpreter lock
 
 
 def load_app() -> Any:
@@ -37,7 +36,7 @@ def serve_web(settings: Settings) -> None:
     server = Granian(
         "wsgi:app", address=settings.host, port=settings.port, interface=Interfaces.WSGI, websockets=False,
         workers=1 if embedded else settings.web_processes,
-        blocking_threads=settings.web_threads if embedded else THREADS,
+        blocking_threads=settings.threads,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_LIMIT),
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=STOP_LIMIT,
         log_level=LogLevels.error,

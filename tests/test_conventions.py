@@ -148,9 +148,10 @@ def test_every_model_has_a_migration(house: Flask, tmp_path: Path) -> None:
 
 
 def test_every_job_name_has_an_actor_and_the_reverse() -> None:
-    assert set(load_functions()) == set(KINDS)
-    assert {ast.literal_eval(call.args[0]) for call in _job_decorators()} == set(KINDS)
-    assert {name for jobs in SUBSCRIPTIONS.values() for name in jobs} <= set(KINDS)
+    kinds = {name for name in KINDS if not name.startswith("test.")}  # other tests add kinds of their own
+    assert set(load_functions()) >= kinds
+    assert {ast.literal_eval(call.args[0]) for call in _job_decorators()} == kinds
+    assert {name for jobs in SUBSCRIPTIONS.values() for name in jobs} <= kinds
 
 
 def _job_decorators() -> list[ast.Call]:

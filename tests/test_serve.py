@@ -135,7 +135,7 @@ def slow_upload(vault: Vault, token: str, number: int, answers: list[int]) -> No
 
 def test_a_stop_lets_requests_and_jobs_in_flight_complete(tmp_path: Path, stack: ExitStack) -> None:
     """Fifty uploads are under way when the signal comes; none is reset, and what they queued runs after a restart."""
-    settings = {"ADMIN_EMAIL": EMAIL, "ADMIN_PASSWORD": PASSWORD, "WEB_THREADS": "50", "DATABASE_POOL_SIZE": "60",
+    settings = {"ADMIN_EMAIL": EMAIL, "ADMIN_PASSWORD": PASSWORD, "WEB_THREADS": "160", "DATABASE_POOL_SIZE": "60",
                 "DATABASE_LOCK_TIMEOUT": "60"}  # fmt: skip
     vault = stack.enter_context(Vault(tmp_path / "var", **settings)).ready()
     token, answers = vault.token(), []

@@ -25,6 +25,7 @@ from webapp.http.limiting import limit_requests
 from webapp.http.metrics import watch_pool
 from webapp.http.problems import register_problems
 from webapp.http.requestlog import RequestLog
+from webapp.http.slots import Slots
 from webapp.http.static import forget_forwarded, serve_static
 from webapp.http.uploads import VaultRequest
 from webapp.infra.logs import configure_logging
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.wsgi_app = Slots(app.wsgi_app, settings.threads)  # type: ignore[method-assign]
     app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

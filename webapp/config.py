@@ -11,10 +11,11 @@ from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv import dotenv_values
+from limits import parse as parse_limit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "MIGRATION_DATABASE_URL",
@@ -74,7 +75,7 @@ class Settings(BaseModel):
     default_quota: int = Field(50 * 10**9, ge=0, description="bytes a new account may hold")
     x_accel_redirect: str = Field("", pattern=r"^(/.*/)?$")
 
-    web_threads: int = Field(8, ge=1, le=64, description="blocking threads of one web process")
+    web_threads: int = Field(32, ge=1, le=256, description="blocking threads of one web process")
     web_processes: int = Field(2, ge=1, le=64, description="web processes, when not embedded")
     job_threads: int = Field(2, ge=1, le=64)
     job_heartbeat: float = Field(5, gt=0, description="seconds between two signs of life of a running job")
@@ -157,6 +158,32 @@ class Settings(BaseModel):
             raise ValueError("must be an address, such as Holdfast <vault@example.org>")
         return value
 
+    @field_validator("rate_limit", "sign_in_rate_limit")
+    @classmethod
+    def _countable(cls, value: str) -> str:
+        try:
+            parse_limit(value)
+        except ValueError:
+            raise ValueError("must be like 1200 per minute") from None
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _reachable_project(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and not (parts.scheme in {"http", "https"} and parts.username and parts.hostname and parts.path[1:]):
+            raise ValueError("must be like https://key@host/project")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _whole_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+                raise ValueError(f"{origin} is no origin: name scheme and host, such as https://app.example.org")
+        return value
+
     @field_validator("storage_url")
     @classmethod
     def _known_store(cls, value: str) -> str:
@@ -171,6 +198,11 @@ class Settings(BaseModel):
         if value and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}):
             raise ValueError("must be scheme and host, such as https://vault.example.org")
         return value.rstrip("/")
+
+    @property
+    def threads(self) -> int:
+        """Blocking threads of each web process. Several processes get fewer each: together they hold connections."""
+        return self.web_threads if self.rabbitmq_url is None else min(self.web_threads, 12)
 
     @property
     def production(self) -> bool:
@@ -232,11 +264,19 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         faults += [_fault_line(dict(item)) for item in error.errors(include_input=False, include_url=False)]
         settings = None
-    if bool(raw.get("ADMIN_EMAIL")) != bool(raw.get("ADMIN_PASSWORD")):
-        faults.append("ADMIN_EMAIL and ADMIN_PASSWORD: give both or neither")
+    faults += _contradictions(raw)
     if settings is None or faults:
         raise ConfigurationError(faults)
     return settings
+
+
+def _contradictions(raw: Mapping[str, str]) -> list[str]:
+    faults = []
+    if raw.get("DATABASE_URL") and raw.get("DATABASE_HOST"):
+        faults.append("DATABASE_URL and DATABASE_HOST: give the whole address or its parts")
+    if bool(raw.get("ADMIN_EMAIL")) != bool(raw.get("ADMIN_PASSWORD")):
+        faults.append("ADMIN_EMAIL and ADMIN_PASSWORD: give both or neither")
+    return faults
 
 
 def _read_secret_files(raw: dict[str, str]) -> list[str]:
@@ -272,15 +312,24 @@ def _production_faults(values: Mapping[str, str], raw: Mapping[str, str]) -> lis
         fault
         for wrong, fault in (
             (
-                "guest:guest@" in values.get("rabbitmq_url", ""),
+                _is_guest(values.get("rabbitmq_url", "")),
                 "RABBITMQ_URL: guest/guest is not accepted in production",
             ),
             (not values.get("public_url"), "PUBLIC_URL: required in production, such as https://vault.example.org"),
             (raw.get("FLASK_DEBUG", "0") not in {"", "0", "false"}, "FLASK_DEBUG: must be off in production"),
-            ("*" in values.get("cors_origins", ""), "CORS_ORIGINS: name each origin, * is not accepted"),
+            (
+                0 < len(values.get("metrics_token", "")) < 16,
+                "METRICS_TOKEN: needs at least 16 characters",
+            ),
         )
         if wrong
     ]
+
+
+def _is_guest(url: str) -> bool:
+    """Whether the address signs in as RabbitMQ's built-in account, also by saying nothing (AMQP URI specification)."""
+    parts = urlsplit(url)
+    return bool(url) and (unquote(parts.username or "guest"), unquote(parts.password or "guest")) == ("guest", "guest")
 
 
 def _key_faults(name: str, value: str) -> Iterator[str]:

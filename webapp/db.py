@@ -80,7 +80,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     return {
         "pool_size": settings.database_pool_size,
         # A request may hold two connections, a session's and a hot read's: more than there are threads, or all wait.
-        "max_overflow": max(settings.database_pool_size, settings.web_threads + settings.job_threads),
+        "max_overflow": max(settings.database_pool_size, settings.threads + settings.job_threads),
         "pool_timeout": 5,
         "pool_recycle": 1800,
         "skip_autocommit_rollback": True,

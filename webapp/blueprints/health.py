@@ -52,7 +52,7 @@ def _may_read_metrics() -> bool:
     settings, token = current_settings(), bearer_token()
     if token is not None and settings.metrics_token is not None:
         return hmac.compare_digest(token.encode(), settings.metrics_token.get_secret_value().encode())
-    if settings.trusted_proxies:  # a proxy on this machine makes everybody look local
+    if settings.trusted_proxies or "X-Forwarded-For" in request.headers:  # behind a proxy everybody may look local
         return False
     try:
         return ipaddress.ip_address(request.remote_addr or "").is_loopback

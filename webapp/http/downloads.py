@@ -8,6 +8,7 @@ from werkzeug.http import http_date, is_resource_modified
 
 from webapp.config import current_settings
 from webapp.errors import Unsatisfiable
+from webapp.http.slots import sending
 from webapp.services.downloads import Content
 
 INLINE = {
@@ -52,7 +53,9 @@ def send_content(content: Content, *, inline: bool = False) -> Response:
     headers["Content-Length"] = str(end - start)
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
-    body = () if request.method == "HEAD" else content.read(start, end - start)
+    if request.method == "HEAD":
+        return Response(status=status, headers=headers)
+    body = sending(lambda: content.read(start, end - start), end - start)
     return Response(body, status=status, headers=headers, direct_passthrough=True)
 
 

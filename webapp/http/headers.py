@@ -29,6 +29,7 @@ PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()" for feature in ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope",
                                     "magnetometer", "microphone", "midi", "payment", "usb", "browsing-topics")
 )  # fmt: skip
+PRIVATE = ("Cache-Control", "private, no-cache")  # pages are somebody's; what may be kept longer says so itself
 STATIC = (("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; sandbox"),
           ("Cross-Origin-Resource-Policy", "same-origin"), ("Referrer-Policy", "no-referrer"))  # fmt: skip
 CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -53,6 +54,7 @@ def protect(app: Flask, settings: Settings) -> None:
         feature_policy=None,
         referrer_policy="same-origin",
     )
+    app.after_request(_stay_private)
     if settings.cors_origins:
         _allow_origins(app, frozenset(settings.cors_origins))
 
@@ -75,6 +77,11 @@ def static_headers(headers: Headers, _path: str, _url: str) -> None:
     """What WhiteNoise adds to files, an SVG opened by itself included."""
     for name, value in STATIC:
         headers[name] = value
+
+
+def _stay_private(response: Response) -> Response:
+    response.headers.setdefault(*PRIVATE)
+    return response
 
 
 def _allow_origins(app: Flask, origins: frozenset[str]) -> None:

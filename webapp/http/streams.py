@@ -22,7 +22,6 @@ from webapp.services.tokens import read_access_token
 
 TAKE_OVER = "holdfast.take_over"  # in the environ: Callable[[Listener], None] of a server that sends streams itself
 WAKE = "holdfast.wake"
-MULTI_THREADS = 4  # of each of several web processes (tasks/web.py)
 LOOK_FOR_CLIENT = 2.0  # seconds: a thread learns that its client is gone only by sending
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -88,8 +87,7 @@ def hub_of(app: Flask, capacity: int | None = None) -> Hub:
 
 def thread_seats(settings: Settings) -> int:
     """How many threads of a web process may send streams: half of them."""
-    threads = settings.web_threads if settings.rabbitmq_url is None else min(settings.web_threads, MULTI_THREADS)
-    return threads // 2
+    return settings.threads // 2
 
 
 def _make_hub(app: Flask, capacity: int) -> Hub:

@@ -10,7 +10,7 @@ from flask import Request, g, request
 from werkzeug.exceptions import ClientDisconnected
 
 from webapp.config import current_settings
-from webapp.errors import HoldfastError, Invalid, Malformed, TooLarge
+from webapp.errors import HoldfastError, Invalid, Malformed, TooLarge, Unavailable
 from webapp.http.guard import ENVELOPE, prove_form
 from webapp.infra.storage import LocalDraft, store
 from webapp.services.files import NewFile, UploadQuery
@@ -168,9 +168,11 @@ def refusals_heard() -> Iterator[None]:
 
 def _drain() -> None:
     """Read on a little after a refusal, so that a client that is still sending sees the answer, not a reset."""
-    left = min(request.content_length or 0, DRAIN)
+    left = request.content_length or 0
+    if left > DRAIN:  # too much to wait for
+        return
     try:
         while left > 0 and (piece := request.environ["wsgi.input"].read(min(PIECE, left))):
             left -= len(piece)
-    except OSError:
+    except (OSError, Unavailable):
         return
