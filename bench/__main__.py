@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import jobs, reads, starts, transfers
+from bench import jobs, reads, starts, streams, transfers
 from bench.processes import ROOT
 from bench.rows import Row, table
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "download": transfers.download,
     "jobs": jobs.jobs,
     "start": starts.start,
+    "streams": streams.streams,
 }
 
 

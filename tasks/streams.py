@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -27,10 +27,13 @@ def load_app() -> Any:
 
 
 def serve_streams(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT.
+
+    HTTP/1 alone saves a third of the memory that a stream takes; HTTP/2 is for the proxy in front.
+    """
     server = Granian(
         "webapp.streams:app", address=settings.host, port=settings.streams_address[1], interface=Interfaces.ASGI,
-        websockets=False, workers=1, backlog=BACKLOG, backpressure=TOGETHER,
+        http=HTTPModes.http1, websockets=False, workers=1, backlog=BACKLOG, backpressure=TOGETHER,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_LIMIT),
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=STOP_LIMIT, log_level=LogLevels.error,
     )  # fmt: skip

@@ -29,74 +29,8 @@ Send = Callable[[Message], Awaitable[None]]
 PATHS = ("/events", "/api/v1/events", "/health/live")
 CAPACITY = 4096
 SPARE_FILES = 200  # descriptors for all that is no stream
-OPENERS = 8  # threads
+OPENERS = 4  # threads
 HEARTBEAT_EVERY = 15.0  # seconds
-
-
-class Streams:
-    """The ASGI application."""
-
-    def __init__(self, web: Flask, capacity: int = CAPACITY) -> None:
-        self.web = web
-        self.hub: Hub = hub_of(web, capacity)  # before any view asks for one with the seats of a web process
-        self.pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One connection's request, or the life of the process."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        loop = asyncio.get_running_loop()
-
-        def stop(*_: object) -> None:  # beside the server's own handler, which waits until all streams have ended
-            loop.call_soon_threadsafe(self.hub.close)
-
-        with contextlib.suppress(ValueError):  # not in the main thread: then somebody else minds the signals
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, stop)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        self.hub.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["path"].rstrip("/") not in PATHS:
-            await _answer(send, 404, [(b"content-type", b"text/plain")], b"Events are at /events and /api/v1/events.\n")
-            return
-        loop = asyncio.get_running_loop()
-        stream = _Stream(loop)
-        environ = environ_of(scope) | {TAKE_OVER: stream.take, WAKE: stream.wake}
-        status, headers, body = await loop.run_in_executor(self.pool, self._ask, environ)
-        if stream.listener is None:
-            await _answer(send, status, headers, body)
-            return
-        try:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await stream.run(receive, send)
-        finally:
-            self.hub.leave(stream.listener)
-
-    def _ask(self, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """The application's answer, whole."""
-        told: list[Any] = []
-
-        def start(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
-            told[:] = status, headers
-            return lambda _: None
-
-        body = self.web.wsgi_app(environ, start)
-        try:
-            content = b"".join(body)
-        finally:
-            if hasattr(body, "close"):
-                body.close()
-        status, headers = told
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        return int(status[:3]), raw, content
 
 
 class _Stream:
@@ -141,6 +75,79 @@ class _Stream:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_EVERY):
                     await self._stirred.wait()
+
+
+class Streams:
+    """The ASGI application."""
+
+    def __init__(self, web: Flask, capacity: int = CAPACITY) -> None:
+        self.web = web
+        self.hub: Hub = hub_of(web, capacity)  # before any view asks for one with the seats of a web process
+        self.pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
+        self.turns = asyncio.Semaphore(OPENERS)  # when thousands come at once, only these are made into requests
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One connection's request, or the life of the process."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        loop = asyncio.get_running_loop()
+
+        def stop(*_: object) -> None:  # beside the server's own handler, which waits until all streams have ended
+            loop.call_soon_threadsafe(self.hub.close)
+
+        with contextlib.suppress(ValueError):  # not in the main thread: then somebody else minds the signals
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, stop)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.hub.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"].rstrip("/") not in PATHS:
+            await _answer(send, 404, [(b"content-type", b"text/plain")], b"Events are at /events and /api/v1/events.\n")
+            return
+        stream = _Stream(asyncio.get_running_loop())
+        await self._begin(stream, scope, send)
+        if stream.listener is not None:
+            try:
+                await stream.run(receive, send)
+            finally:
+                self.hub.leave(stream.listener)
+
+    async def _begin(self, stream: _Stream, scope: Message, send: Send) -> None:
+        """Answer; of the request nothing is kept while the stream is open."""
+        loop = asyncio.get_running_loop()
+        async with self.turns:
+            environ = environ_of(scope) | {TAKE_OVER: stream.take, WAKE: stream.wake}
+            status, headers, body = await loop.run_in_executor(self.pool, self._ask, environ)
+        if stream.listener is None:
+            await _answer(send, status, headers, body)
+        else:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _ask(self, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """The application's answer, whole."""
+        told: list[Any] = []
+
+        def start(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
+            told[:] = status, headers
+            return lambda _: None
+
+        body = self.web.wsgi_app(environ, start)
+        try:
+            content = b"".join(body)
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+        status, headers = told
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return int(status[:3]), raw, content
 
 
 async def _gone(receive: Receive) -> None:
