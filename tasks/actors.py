@@ -65,7 +65,7 @@ def declare_actor(broker: Broker, desk: Desk, name: str, function: Work) -> None
 
     kind = KINDS[name]
     queue, limit = queue_name(current_settings(), kind.queue), {"time_limit": kind.time_limit * 1000}
-    Actor(run, broker=broker, actor_name=name, queue_name=queue, priority=0, options=limit)
+    Actor(run, broker=broker, actor_name=name, queue_name=queue, priority=kind.priority, options=limit)
 
 
 def run_job(desk: Desk, function: Work, job_id: int) -> None:

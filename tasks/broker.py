@@ -48,12 +48,8 @@ class MemoryBroker(StubBroker):
             self.queues[queue_name] = Queue()
             self.emit_after("declare_queue", queue_name)
 
-    def waiting(self) -> int:
-        """Messages that no consumer has taken yet."""
-        return sum(map(self.waiting_in, self.queues))
-
     def waiting_in(self, queue_name: str) -> int:
-        """Those of one queue."""
+        """Messages of a queue that no consumer has taken yet."""
         return int(self.queues[queue_name].qsize())
 
 

@@ -19,7 +19,7 @@ from webapp.config import Settings, current_settings
 from webapp.infra.clock import now
 from webapp.infra.ids import release_node
 from webapp.models.jobs import QUEUES
-from webapp.services import jobs
+from webapp.services import jobs, turns
 
 log = structlog.get_logger("tasks")
 DRAIN = 30_000  # milliseconds that running jobs have to end at a stop; the next start takes back what did not
@@ -47,7 +47,7 @@ class Runtime:
 
     def _take_over(self) -> None:
         back, dead = jobs.rescue_orphans(0, AFTER_A_CRASH)
-        sent = jobs.forget_sending(QUEUES, now() + timedelta(seconds=1))
+        sent = turns.forget_sending(QUEUES, now() + timedelta(seconds=1))
         if back or dead or sent:
             log.warning("jobs_taken_over", running=back, dead=dead, waiting=sent)
 
@@ -78,10 +78,10 @@ def run_due_jobs(app: Flask, batch: int = 100) -> int:
     """Run all due jobs in this thread, as the workers would; returns how many messages there were."""
     functions, desk, count = load_functions(), DirectDesk(app), 0
     while True:
-        with app.app_context(), jobs.due_jobs(batch) as found:
+        with app.app_context(), turns.due_jobs(dict.fromkeys(QUEUES, batch)) as turn:
             pass
-        for job in found:
+        for job in turn.jobs:
             run_job(desk, functions[job.name], job.id)
-        count += len(found)
-        if not found:
+        count += len(turn.jobs)
+        if not turn.jobs:
             return count

@@ -23,17 +23,17 @@ class Listener:
         self._lock = threading.RLock()  # re-entered where a signal's wake() interrupts close()
         self._line: Any = None
 
-    def wait(self) -> None:
-        """Return when somebody queued a job, after the poll interval, or on wake(); a lost database is no error."""
+    def wait(self, limit: float = POLL) -> None:
+        """Return when somebody queued a job, after so many seconds, or on wake(); a lost database is no error."""
         if db.engine.dialect.name == "sqlite":
-            wakeups.due.wait(SHORT_POLL)
+            wakeups.due.wait(min(limit, SHORT_POLL))
             wakeups.due.clear()
             return
         try:
             if self._line is None:
                 self._listen()
                 return  # what was queued before we listened is found by looking
-            ready, _, _ = select.select([self._line, self._reader], [], [], POLL)
+            ready, _, _ = select.select([self._line, self._reader], [], [], limit)
             if self._line in ready:
                 self._line.poll()
                 self._line.notifies.clear()

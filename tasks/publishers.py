@@ -1,6 +1,7 @@
 """Where the relay puts messages: RabbitMQ in one confirmed batch, or the queues of this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import pika
@@ -8,12 +9,12 @@ from dramatiq import Message
 from pika.exceptions import AMQPError
 
 from tasks.broker import MemoryBroker, broker_parameters, queue_name
+from tasks.windows import Window
 from webapp.config import Settings
 from webapp.errors import Unavailable
 from webapp.models.jobs import QUEUES
-from webapp.services.jobs import DueJob
+from webapp.services.turns import DueJob
 
-BATCH = 500
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
@@ -24,7 +25,7 @@ class BrokerDown(Unavailable):
 class Publisher(Protocol):
     """What the relay needs of a broker."""
 
-    def room(self) -> int: ...
+    def room(self) -> Mapping[str, int]: ...
     def send(self, jobs: Sequence[DueJob]) -> None: ...
     def empty_queues(self) -> list[str]: ...
     def close(self) -> None: ...
@@ -44,19 +45,20 @@ class RabbitPublisher:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._windows = {queue: Window() for queue in QUEUES}
         self._connection: pika.BlockingConnection | None = None
         self._channel: pika.adapters.blocking_connection.BlockingChannel | None = None
 
-    def room(self) -> int:
-        """How many messages it would take now. Raises BrokerDown. Also keeps the connection's heartbeat going."""
+    def room(self) -> Mapping[str, int]:
+        """Messages that each queue is to take now; also keeps the connection's heartbeat going. Raises BrokerDown."""
         try:
             if self._connection is None:
                 self._connect()
             else:
                 self._connection.process_data_events(0)
+            return {queue: window.room(partial(self._declare, queue)) for queue, window in self._windows.items()}
         except (AMQPError, OSError) as error:
             raise self._down(error) from error
-        return BATCH
 
     def send(self, jobs: Sequence[DueJob]) -> None:
         """All of them or none, as far as we shall know. Raises BrokerDown."""
@@ -66,6 +68,8 @@ class RabbitPublisher:
                 message = message_of(self.settings, job)
                 self._channel.basic_publish("", message.queue_name, message.encode(), PERSISTENT)
             self._channel.tx_commit()
+            for job in jobs:
+                self._windows[job.queue].sent += 1
         except (AMQPError, OSError) as error:
             raise self._down(error) from error
 
@@ -87,6 +91,7 @@ class RabbitPublisher:
             pass  # it is gone already
 
     def _connect(self) -> None:
+        self._windows = {queue: Window() for queue in QUEUES}
         self._connection = pika.BlockingConnection(broker_parameters(self.settings))
         self._channel = self._connection.channel()
         for queue in QUEUES:
@@ -104,24 +109,28 @@ class RabbitPublisher:
 
 
 class MemoryPublisher:
-    """The queues of this process. Takes only what is worked off soon, so a backlog stays in the table."""
+    """The queues of this process."""
 
     def __init__(self, settings: Settings, broker: MemoryBroker) -> None:
         self.settings, self.broker = settings, broker
+        self._windows = {queue: Window() for queue in QUEUES}
 
-    def room(self) -> int:
-        """Messages until the queues hold a batch."""
-        return max(0, BATCH - self.broker.waiting())
+    def room(self) -> Mapping[str, int]:
+        """How many messages each queue is to take now."""
+        return {queue: window.room(partial(self._waiting, queue)) for queue, window in self._windows.items()}
 
     def send(self, jobs: Sequence[DueJob]) -> None:
         """Put them in."""
         for job in jobs:
             self.broker.enqueue(message_of(self.settings, job))
+            self._windows[job.queue].sent += 1
 
     def empty_queues(self) -> list[str]:
         """Queues in which nothing waits."""
-        waiting = self.broker.waiting_in
-        return [queue for queue in QUEUES if waiting(queue_name(self.settings, queue)) == 0]
+        return [queue for queue in QUEUES if self._waiting(queue) == 0]
+
+    def _waiting(self, queue: str) -> int:
+        return self.broker.waiting_in(queue_name(self.settings, queue))
 
     def close(self) -> None:
         """Nothing to leave."""

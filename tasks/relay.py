@@ -14,17 +14,19 @@ import structlog
 from flask import Flask
 
 from tasks.application import make_app
-from tasks.listener import Listener
+from tasks.listener import POLL, Listener
 from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
 from webapp.config import current_settings
 from webapp.errors import Unavailable
 from webapp.infra.clock import now
-from webapp.services import firings, jobs
+from webapp.services import firings, jobs, turns
 
 log = structlog.get_logger("relay")
 ROUND = 5.0  # seconds between two looks for orphans and lost messages
 LOST_AFTER = 60.0  # seconds after which a sent job in an empty queue counts as lost
 LONGEST_PAUSE = 5.0  # seconds between two tries while the broker or the database is away
+GATHER = 0.003  # seconds after a batch in which the next one gathers
+CROWDED = (0.01, 0.25)  # seconds, growing, until room is looked for again while jobs are due that have none
 
 
 class Relay:
@@ -34,7 +36,7 @@ class Relay:
         self.app, self.publisher, self.at_start = app, publisher, at_start
         self.listener = Listener()
         self.trouble = ""
-        self._pause = 0.0
+        self._pause = self._crowded = 0.0
         self._next_round = self._next_firing = 0.0
         self._planted = False
         self._stopping = threading.Event()
@@ -44,13 +46,13 @@ class Relay:
         with self.app.app_context():
             while not self._stopping.is_set():
                 try:
-                    more = self._turn()
+                    gap, limit = self._turn()
                 except Exception as error:  # noqa: BLE001 - a fault of ours in one turn must not end all jobs
                     self._wait_out(error)
                     continue
                 self._recovered()
-                if not more:
-                    self.listener.wait()
+                self._stopping.wait(gap)
+                self.listener.wait(limit)
             self.publisher.close()
             self.listener.close()
 
@@ -59,8 +61,8 @@ class Relay:
         self._stopping.set()
         self.listener.wake()
 
-    def _turn(self) -> bool:
-        """One batch. True when there may be more at once."""
+    def _turn(self) -> tuple[float, float]:
+        """One batch. Returns seconds: the least until the next, and then the most to wait for news of another job."""
         if self.at_start:
             self.at_start()
             self.at_start = None
@@ -69,12 +71,16 @@ class Relay:
         room = self.publisher.room()
         if time.monotonic() >= self._next_round:
             self._look_after()
-        if not room:
-            return False
-        with jobs.due_jobs(room) as found:
-            if found:
-                self.publisher.send(found)
-        return len(found) == room
+        with turns.due_jobs(room) as turn:
+            if turn.jobs:
+                self.publisher.send(turn.jobs)
+        if turn.jobs:
+            self._crowded = 0.0
+            return GATHER, 0.0
+        if not turn.more and all(room.values()):
+            return 0.0, POLL
+        self._crowded = min(CROWDED[1], self._crowded * 1.5 or CROWDED[0])
+        return CROWDED[0], self._crowded
 
     def _fire(self) -> None:
         """Queue what is due by the clock, whether the broker takes messages or not."""
@@ -89,8 +95,11 @@ class Relay:
         back, dead = jobs.rescue_orphans(settings.job_orphan_after)
         if back or dead:
             log.warning("orphans_taken_back", queued=back, dead=dead)
+        late = jobs.give_up_late()
+        if late:
+            log.warning("late_jobs_given_up", dead=late)
         queues = self.publisher.empty_queues()
-        lost = jobs.forget_sending(queues, now() - timedelta(seconds=LOST_AFTER)) if queues else 0
+        lost = turns.forget_sending(queues, now() - timedelta(seconds=LOST_AFTER)) if queues else 0
         if lost:
             log.warning("lost_messages_sent_again", jobs=lost)
 

@@ -30,6 +30,8 @@ def default_of(name: str) -> str:
         return DERIVED[name]
     if value in (None, "", ()):
         return "–"
+    if isinstance(value, dict):
+        return ",".join(f"{key}={number}" for key, number in value.items())
     if isinstance(value, timedelta):
         return TypeAdapter(timedelta).dump_json(value).decode().strip('"')
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from webapp.db import db, transaction, transactional
 from webapp.errors import Missing, Unavailable
 from webapp.infra.clock import now
 from webapp.models import runs
-from webapp.services import jobs
+from webapp.services import jobs, turns
 from webapp.services.jobs import Hopeless, StartedJob
 
 pytestmark = pytest.mark.usefixtures("app", "kinds")
@@ -75,8 +75,8 @@ def test_a_job_whose_time_has_not_come_does_not_start(monkeypatch: pytest.Monkey
     assert jobs.fail_attempt(run, Unavailable("later")) == "queued"
     assert row_of(run.uuid).run_at > now() + timedelta(seconds=50)
     assert jobs.start_job(run.id) is None
-    with jobs.due_jobs(10) as found:
-        assert found == []
+    with turns.due_jobs({"default": 10}) as turn:
+        assert turn.jobs == []
 
 
 def test_failed_attempts_wait_longer_each_time_and_end_dead(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,38 +185,39 @@ def test_a_batch_that_could_not_be_sent_stays_due() -> None:
     queue("test.effect", 3)
 
     def send_nothing() -> None:
-        with jobs.due_jobs(10) as found:
-            assert len(found) == 3
+        with turns.due_jobs({"default": 10}) as turn:
+            assert len(turn.jobs) == 3
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
         send_nothing()
-    with jobs.due_jobs(10) as found:
-        assert len(found) == 3
-    with jobs.due_jobs(10) as found:
-        assert found == []
+    with turns.due_jobs({"default": 10}) as turn:
+        assert len(turn.jobs) == 3
+    with turns.due_jobs({"default": 10}) as turn:
+        assert turn.jobs == []
 
 
-def test_two_relays_share_the_due_jobs(app: Flask) -> None:
+def test_two_relays_send_in_turn_and_share_the_due_jobs(app: Flask) -> None:
     if db.engine.dialect.name == "sqlite":
         pytest.skip("on SQLite two relays may send a job twice, which start_job makes harmless")
     queue("test.effect", 10)
-    with jobs.due_jobs(6) as mine, jobs.due_jobs(6) as theirs:
-        assert len(mine) == 6
-        assert len(theirs) == 4
-        assert not {job.id for job in mine} & {job.id for job in theirs}
+    with turns.due_jobs({"default": 6}) as mine, turns.due_jobs({"default": 6}) as theirs:
+        assert (len(mine.jobs), theirs.jobs, theirs.more) == (6, [], True)
+    with turns.due_jobs({"default": 6}) as theirs:
+        assert len(theirs.jobs) == 4
+        assert not {job.id for job in mine.jobs} & {job.id for job in theirs.jobs}
 
 
 def test_a_message_that_was_lost_is_sent_again_but_not_that_of_a_running_job() -> None:
     queue("test.effect", 2)
-    with jobs.due_jobs(10) as found:
-        pass
+    with turns.due_jobs({"default": 10}) as turn:
+        found = turn.jobs
     jobs.start_job(found[0].id)
-    assert jobs.forget_sending(["default"], now() - timedelta(seconds=60)) == 0
-    assert jobs.forget_sending(["mail"], now() + timedelta(seconds=1)) == 0
-    assert jobs.forget_sending(["default"], now() + timedelta(seconds=1)) == 1
-    with jobs.due_jobs(10) as again:
-        assert [job.id for job in again] == [found[1].id]
+    assert turns.forget_sending(["default"], now() - timedelta(seconds=60)) == 0
+    assert turns.forget_sending(["mail"], now() + timedelta(seconds=1)) == 0
+    assert turns.forget_sending(["default"], now() + timedelta(seconds=1)) == 1
+    with turns.due_jobs({"default": 10}) as again:
+        assert [job.id for job in again.jobs] == [found[1].id]
 
 
 def test_a_finished_run_says_so_though_the_database_was_away_for_a_moment(

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pika
@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 
 from tasks import relay as relay_module
+from tasks import windows
 from tasks.broker import queue_name
 from tasks.publishers import RabbitPublisher
 from tasks.relay import Relay
@@ -201,34 +202,60 @@ def cmdline(pid: int) -> bytes:
         return b""
 
 
-def test_two_relays_send_each_job_once(start: Start, side: Flask) -> None:
-    relays = [start(RELAY).wait_for("relay_started") for _ in range(2)]
-    for _ in range(20):
-        queue("test.effect", 25)
-    wait_until(lambda: messages(current_settings()) >= 500, 30)
-    for relay in relays:
-        assert relay.stop() == 0, relay.text
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows so wide that all that is due is sent although nobody takes it."""
+    monkeypatch.setattr(windows, "LEAST", 1000)
+
+
+@contextmanager
+def relays(app: Flask, count: int) -> Iterator[list[Relay]]:
+    """So many relays of this process at work, each with a connection of its own."""
+    running = [Relay(app, RabbitPublisher(current_settings())) for _ in range(count)]
+    threads = [threading.Thread(target=relay.run) for relay in running]
+    for thread in threads:
+        thread.start()
+    try:
+        yield running
+    finally:
+        for relay in running:
+            relay.stop()
+        for thread in threads:
+            thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.usefixtures("wide")
+def test_two_relays_send_each_job_once(side: Flask) -> None:
+    with relays(side, 2):
+        for _ in range(20):
+            queue("test.effect", 25)
+        wait_until(lambda: messages(current_settings()) >= 500, 30)
     assert messages(current_settings()) == 500
 
 
+@pytest.mark.usefixtures("wide")
 def test_messages_that_rabbitmq_lost_are_sent_again(side: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "LOST_AFTER", 1.0)
     monkeypatch.setattr(relay_module, "ROUND", 0.3)
     settings = current_settings()
-    relay = Relay(side, RabbitPublisher(settings))
-    thread = threading.Thread(target=relay.run)
-    thread.start()
-    try:
+    with relays(side, 1):
         queue("test.effect", 30)
         wait_until(lambda: messages(settings) == 30, 20)
         time.sleep(2)
         assert messages(settings) == 30, "a message that still waits is not lost"
         purge(settings)
         wait_until(lambda: messages(settings) == 30, 20)
-    finally:
-        relay.stop()
-        thread.join(20)
-    assert not thread.is_alive()
+
+
+def test_a_backlog_stays_in_the_table_where_it_can_be_overtaken(side: Flask) -> None:
+    with relays(side, 1) as (relay,):
+        queue("test.effect", 300)
+        wait_until(lambda: messages(current_settings()) > 0, 20)
+        time.sleep(1)
+        assert messages(current_settings()) <= 2 * windows.LEAST
+        assert states() == {"queued": 300}
+    assert relay.trouble == ""
 
 
 def purge(settings: Settings) -> None:

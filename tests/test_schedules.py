@@ -170,8 +170,8 @@ def test_the_built_in_schedules_come_once_and_keep_what_was_changed(app: Flask) 
 class Deaf(Publisher):
     """A broker that takes nothing."""
 
-    def room(self) -> int:
-        return 0
+    def room(self) -> dict[str, int]:
+        return {"upkeep": 0}
 
     def close(self) -> None: ...
     def empty_queues(self) -> list[str]:

@@ -23,6 +23,7 @@ SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PAS
 KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
 EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "12345678")
 REDIS_SCHEMES = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
+QUEUES = ("default", "files", "mail", "webhooks", "upkeep")
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
@@ -80,6 +81,10 @@ class Settings(BaseModel):
     job_threads: int = Field(2, ge=1, le=64)
     job_heartbeat: float = Field(5, gt=0, description="seconds between two signs of life of a running job")
     job_orphan_after: float = Field(30, gt=0, description="seconds without one until the job is taken back")
+    queue_limits: dict[str, int] = Field(
+        {"upkeep": 1}, description="jobs of a queue that run at once, in all processes"
+    )
+    lane_limits: dict[str, int] = Field({"webhooks": 2}, description="the same of one account or webhook in a queue")
     job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
     dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
     trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
@@ -165,6 +170,21 @@ class Settings(BaseModel):
             parse_limit(value)
         except ValueError:
             raise ValueError("must be like 1200 per minute") from None
+        return value
+
+    @field_validator("queue_limits", "lane_limits", mode="before")
+    @classmethod
+    def _whole_pairs(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else []
+        if any(part.count("=") != 1 for part in parts):
+            raise ValueError("must be like files=2,mail=4")
+        return {name.strip(): number for name, number in (part.split("=") for part in parts)} if parts else value
+
+    @field_validator("queue_limits", "lane_limits")
+    @classmethod
+    def _known_queues(cls, value: dict[str, int]) -> dict[str, int]:
+        if set(value) - set(QUEUES) or min(value.values(), default=1) < 1:
+            raise ValueError(f"takes {', '.join(QUEUES)} and numbers from 1 on")
         return value
 
     @field_validator("sentry_dsn")

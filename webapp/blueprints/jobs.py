@@ -11,7 +11,7 @@ from webapp.http.answers import gives
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_query, takes
 from webapp.http.jobrows import job_card, job_rows
-from webapp.services import jobs, worklists
+from webapp.services import orders, worklists
 from webapp.services.cursors import Page
 from webapp.services.worklists import JobFilter, JobView
 
@@ -49,7 +49,7 @@ def list_file_jobs(file_id: UUID) -> Page[JobView]:
 @gives(JobView, errors=(404, 409))
 def replay_job(job_id: UUID) -> JobView:
     """Run a failed, dead or cancelled job again, with all its attempts."""
-    jobs.replay_job(current_actor(), job_id)
+    orders.replay_job(current_actor(), job_id)
     return worklists.find_job(current_actor(), job_id)
 
 
@@ -58,7 +58,7 @@ def replay_job(job_id: UUID) -> JobView:
 @gives(JobView, errors=(404, 409))
 def cancel_job(job_id: UUID) -> JobView:
     """Cancel a job that has not ended; a running one stops at its next report of progress."""
-    jobs.cancel_job(current_actor(), job_id)
+    orders.cancel_job(current_actor(), job_id)
     return worklists.find_job(current_actor(), job_id)
 
 
@@ -84,7 +84,7 @@ def show_job_page(job_id: UUID) -> str:
 def replay_job_page(job_id: UUID) -> Response:
     """Run it again; one that moved on in the meantime says so."""
     try:
-        jobs.replay_job(current_actor(), job_id)
+        orders.replay_job(current_actor(), job_id)
         flash(_("The job will run again."), "success")
     except Conflict:
         flash(_("This job needs no other run: it is waiting, running or done."), "error")
@@ -96,7 +96,7 @@ def replay_job_page(job_id: UUID) -> Response:
 def cancel_job_page(job_id: UUID) -> Response:
     """Cancel it, unless it has ended."""
     try:
-        jobs.cancel_job(current_actor(), job_id)
+        orders.cancel_job(current_actor(), job_id)
         flash(_("Job cancelled."), "success")
     except Conflict:
         flash(_("This job has already ended."), "error")

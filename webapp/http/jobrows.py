@@ -8,8 +8,8 @@ from flask_babel import gettext as _
 
 from webapp.http.formats import ago, exact
 from webapp.infra.clock import now
+from webapp.models.jobs import OPEN, REPLAYABLE
 from webapp.services.cursors import Page
-from webapp.services.jobs import OPEN, REPLAYABLE
 from webapp.services.worklists import JobView
 
 

@@ -4,18 +4,26 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Uuid, text
+from sqlalchemy import ForeignKey, Index, Integer, Select, SmallInteger, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from webapp.config import QUEUES as QUEUES
 from webapp.db import Base
+from webapp.infra.ids import next_id
 from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record, live
 
 STATES = ("queued", "running", "done", "failed", "dead", "cancelled")
+OPEN, REPLAYABLE = ("queued", "running"), ("dead", "failed", "cancelled")
+SOON, NORMAL, LATER = PRIORITIES = (1, 5, 9)  # within a queue, what is due at a lower number goes first
+DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """What a job's name stands for. `first_delay` doubles with each attempt; times are seconds."""
+    """What a job's name stands for. `first_delay` doubles with each attempt; times are seconds.
+
+    A job that has not ended `deadline` seconds after it was queued is given up.
+    """
 
     name: str
     title: str
@@ -23,24 +31,25 @@ class JobKind:
     max_attempts: int = 5
     first_delay: float = 2.0
     time_limit: float = 600.0
+    priority: int = NORMAL
+    deadline: float | None = None
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        JobKind("files.sniff", "Type detection", "files"),
-        JobKind("files.verify", "Checksum", "files"),
+        JobKind("files.sniff", "Type detection", "files", priority=SOON),
+        JobKind("files.verify", "Checksum", "files", priority=LATER),
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
         JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
-        JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300),
+        JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300, deadline=3 * DAY),
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
         JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
         JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),
         JobKind("upkeep.purge_trash", "Removal of old trash", "upkeep", first_delay=60, time_limit=1500),
-        JobKind("upkeep.empty_trash", "Emptying of the trash", "upkeep", time_limit=1500),
+        JobKind("upkeep.empty_trash", "Emptying of the trash", time_limit=1500),  # somebody waits: not behind upkeep
     )
 }
-QUEUES = ("default", "files", "mail", "webhooks", "upkeep")
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -52,22 +61,35 @@ class Job(Record, Base):
 
     States: queued → running → done; an attempt that failed goes back to queued with a later run_at until
     max_attempts, then dead; failed means that a repetition cannot help; cancelled by a person.
+    `lane` is whose line it waits in (an owner's id, a webhook's, 0 for the vault): lanes of a queue take turns.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_due", "run_at", "id", **_where("state = 'queued' AND sent_at IS NULL")),
+        Index(
+            "ix_jobs_lanes",
+            "queue",
+            "priority",
+            "lane",
+            "run_at",
+            "id",
+            **_where("state = 'queued' AND sent_at IS NULL"),
+        ),
         Index("ix_jobs_sent", "sent_at", "id", **_where("state = 'queued' AND sent_at IS NOT NULL")),
         Index("ix_jobs_running", "heartbeat_at", **_where("state = 'running'")),
         Index("ix_jobs_owner", "owner_id", "id"),
         Index("ix_jobs_open", "owner_id", "id", **_where("state IN ('queued', 'running')")),
         Index("ix_jobs_trouble", "owner_id", "id", **_where("state IN ('failed', 'dead', 'cancelled')")),
+        Index("ix_jobs_ended_badly", "state", "id", **_where("state IN ('failed', 'dead', 'cancelled')")),
+        Index("ix_jobs_deadline", "deadline_at", **_where("state = 'queued' AND deadline_at IS NOT NULL")),
         Index("ix_jobs_target", "target_uuid", "id"),
         Index("uq_jobs_unique_key", "unique_key", unique=True, **_where("state IN ('queued', 'running')")),
     )
 
     name: Mapped[str] = mapped_column(String(60))
     queue: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL, server_default=text("5"))
+    lane: Mapped[int] = mapped_column(BIG, default=0, server_default=text("0"))
     args: Mapped[dict[str, Any]] = mapped_column(DOCUMENT, default=dict)
     about: Mapped[str] = mapped_column(String(300), default="")
     target_uuid: Mapped[UUID | None] = mapped_column(Uuid)
@@ -75,6 +97,7 @@ class Job(Record, Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     max_attempts: Mapped[int] = mapped_column(Integer, default=5)
     run_at: Mapped[Moment]
+    deadline_at: Mapped[MaybeMoment]
     sent_at: Mapped[MaybeMoment]
     started_at: Mapped[MaybeMoment]
     heartbeat_at: Mapped[MaybeMoment]
@@ -97,6 +120,28 @@ class JobEffect(Base):
     created_at: Mapped[Moment]
 
 
+class JobAttempt(Base):
+    """An attempt that did not end well: `failed` with an error, or `lost` with its worker. The last one that did is the
+    job's own row.
+    """
+
+    __tablename__ = "job_attempts"
+    __table_args__ = (Index("ix_job_attempts_job_id", "job_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BIG, primary_key=True, default=next_id, autoincrement=False)
+    job_id: Mapped[int] = mapped_column(BIG, ForeignKey("jobs.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    outcome: Mapped[str] = mapped_column(String(10))
+    error: Mapped[str] = mapped_column(Text)
+    started_at: Mapped[Moment]
+    ended_at: Mapped[Moment]
+
+
 def live_job(owner_id: int | None, job_uuid: UUID) -> Select[Job]:
     """One job found through its owner; None owns those of the vault itself."""
     return live(Job).where(Job.owner_id == owner_id, Job.uuid == job_uuid)
+
+
+def live_any_job(job_uuid: UUID) -> Select[Job]:
+    """One job, whoever owns it."""
+    return live(Job).where(Job.uuid == job_uuid)

@@ -19,18 +19,20 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
 from webapp.models.jobs import Job
-from webapp.models.record import Instant, any_state, change_rows
+from webapp.models.record import Instant, change_rows
 
 STOPPED = "The worker stopped while it ran this job."
+LATE = "It was not done by its deadline."
 
 _moment = bindparam("moment", type_=Instant())
 
 
-def _change(*criteria: Any, **values: Any) -> Update:
+def change(*criteria: Any, **values: Any) -> Update:
+    """An update of jobs at the moment `moment`."""
     return change_rows(Job, *criteria).values(updated_at=_moment, **values)
 
 
-def _by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[Any]]:
+def by_dialect(statement: Update, *columns: Any) -> dict[str, ReturningUpdate[Any]]:
     """With its RETURNING. On PostgreSQL the commit waits for no disk: if a crash takes the last moments of a run away,
     the job runs once more, as after any crash, and log order means that effects of a finished job are never younger
     than its end. What people order (replay, cancel) commits synchronously.
@@ -50,53 +52,38 @@ _DUE_BY = Job.run_at <= bindparam("due_by", type_=Instant())
 _RUN = {"state": "running", "attempts": Job.attempts + 1, "progress": 0, "started_at": _moment,
         "heartbeat_at": _moment, "finished_at": None}  # fmt: skip
 START = {
-    dialect: _by_dialect(
-        _change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
+    dialect: by_dialect(
+        change(among, _STATE[dialect] == "queued", _DUE_BY, **_RUN),
         Job.id, Job.uuid, Job.name, Job.args, Job.owner_id, Job.request_id, Job.attempts, Job.max_attempts,
-        Job.started_at, Job.target_uuid,
+        Job.started_at, Job.target_uuid, Job.deadline_at,
     )[dialect] for dialect, among in _AMONG.items()
 }  # fmt: skip
 _END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
 _own_end = cast(bindparam("ends"), JSONB)[cast(Job.id, String)]  # of {id: [started_at, result]}
 FINISH = {
-    "sqlite": _by_dialect(_change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
-    "postgresql": _by_dialect(
-        _change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
+    "sqlite": by_dialect(change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
+    "postgresql": by_dialect(
+        change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
                 Job.started_at == cast(_own_end[0].astext, Instant()),
                 **_END, result=func.nullif(_own_end[1], literal_column("'null'::jsonb"))), Job.id,
     )["postgresql"],
 }  # fmt: skip
-FAIL = _by_dialect(
-    _change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
+FAIL = by_dialect(
+    change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
             sent_at=None, finished_at=bindparam("ended_at"), result=bindparam("outcome")), Job.id,
 )  # fmt: skip
-PROGRESS = _by_dialect(_change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
+PROGRESS = by_dialect(change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
 _RUNS = tuple_(Job.id, Job.started_at).in_(bindparam("runs", expanding=True))
-BEAT = _by_dialect(_change(_RUNS, Job.state == "running", heartbeat_at=_moment), Job.id)
-_STANDS = (Job.owner_id, Job.uuid, Job.state, Job.progress, Job.target_uuid)
+BEAT = by_dialect(change(_RUNS, Job.state == "running", heartbeat_at=_moment), Job.id)
+_STANDS = (Job.owner_id, Job.uuid, Job.state, Job.progress, Job.target_uuid, Job.id, Job.attempts, Job.started_at)
 _SILENT = (Job.state == "running", Job.heartbeat_at < bindparam("silent_since", type_=Instant()))
-PARK = _by_dialect(
-    _change(*_SILENT, Job.attempts >= Job.max_attempts, state="dead", error=STOPPED, finished_at=_moment), *_STANDS
+PARK = by_dialect(
+    change(*_SILENT, Job.attempts >= Job.max_attempts, state="dead", error=STOPPED, finished_at=_moment), *_STANDS
 )
-TAKE_BACK = _by_dialect(
-    _change(*_SILENT, Job.attempts < Job.max_attempts, state="queued", error=STOPPED, sent_at=None,
+TAKE_BACK = by_dialect(
+    change(*_SILENT, Job.attempts < Job.max_attempts, state="queued", error=STOPPED, sent_at=None,
             run_at=bindparam("next_run_at")), *_STANDS,
 )  # fmt: skip
-UNSEND = _by_dialect(
-    _change(Job.state == "queued", Job.sent_at < bindparam("sent_before", type_=Instant()),
-            Job.queue.in_(bindparam("queues", expanding=True)), sent_at=None), Job.id,
-)  # fmt: skip
-DUE = (
-    any_state(Job, Job.id, Job.name, Job.queue)
-    .where(Job.state == "queued", Job.sent_at.is_(None), Job.run_at <= _moment)
-    .order_by(Job.run_at, Job.id)
-    .limit(bindparam("batch"))
+GIVE_UP = by_dialect(
+    change(Job.state == "queued", Job.deadline_at < _moment, state="dead", error=LATE, finished_at=_moment), *_STANDS
 )
-SEND = _by_dialect(
-    _change(Job.id.in_(DUE.with_only_columns(Job.id).with_for_update(skip_locked=True)), sent_at=_moment),
-    Job.id, Job.name, Job.queue, Job.run_at,
-)  # fmt: skip
-MARK = _by_dialect(
-    _change(Job.id.in_(bindparam("ids", expanding=True)), Job.state == "queued", Job.run_at <= _moment,
-            sent_at=_moment), Job.id,
-)  # fmt: skip

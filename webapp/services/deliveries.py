@@ -1,13 +1,12 @@
 """Deliveries of webhooks: the log, one with all its attempts, sending again, trying a receiver, forgetting old ones."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import AfterValidator, AwareDatetime, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func
 from uuid_utils.compat import uuid7
 
@@ -15,30 +14,19 @@ from webapp.config import current_settings
 from webapp.db import db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Missing
 from webapp.infra.clock import now
-from webapp.models.jobs import Job
+from webapp.models.jobs import OPEN, Job
 from webapp.models.record import any_state, live
 from webapp.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery, live_delivery
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, insert_deliveries, record
 from webapp.services.fanout import delivery_row, payload_of
-from webapp.services.inputs import Input
-from webapp.services.jobs import OPEN
+from webapp.services.inputs import Input, Instant
 from webapp.services.resends import BATCH, send_again
 from webapp.services.webhooks import EventFilter, find_webhook, show_webhook
 
 PING = "ping"
 State = Literal["pending", "delivered", "failed", "held"]
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise PydanticCustomError("out_of_range", "This time lies outside the calendar") from None
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class DeliveryFilter(Input):

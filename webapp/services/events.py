@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,13 +29,17 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object of an event: its type and public id, its name for people, and the arguments its jobs need."""
+    """The object of an event: its type and public id, its name for people, and the arguments its jobs need.
+
+    `lane` is the line its jobs wait in; without one it is the owner's.
+    """
 
     type: str
     uuid: UUID | None
     about: str = ""
     owner_id: int | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+    lane: int | None = None
 
 
 def record(
@@ -68,16 +73,18 @@ def insert_deliveries(actor: Actor, rows: Sequence[Mapping[str, Any]]) -> None:
     """What webhooks are owed (see fanout), and the jobs that send it. Must run inside a transaction."""
     if rows:
         db.session.execute(insert(WebhookDelivery), [{k: row[k] for k in row if k != "about"} for row in rows])
-        queue_sends(actor, [(row["id"], row["uuid"], row["about"]) for row in rows])
+        queue_sends(actor, [(row["id"], row["uuid"], row["about"], row["webhook_id"]) for row in rows])
 
 
-def queue_sends(actor: Actor, deliveries: Sequence[tuple[int, UUID, str]]) -> None:
-    """A job for each delivery (id, public id, words), in one statement. Must run inside a transaction."""
-    kind = KINDS["webhooks.deliver"]
+def queue_sends(actor: Actor, deliveries: Sequence[tuple[int, UUID, str, int]]) -> None:
+    """A job for each delivery (id, public id, words, id of its webhook), in one statement. Must run inside a
+    transaction. Each webhook has a lane of its own: one that hangs holds up its own deliveries alone.
+    """
     rows = [
-        _job_row(actor, kind, Target("webhook_delivery", uuid, about, None, {"delivery": number}), f"delivery {number}")
-        for number, uuid, about in deliveries
-    ]
+        _job_row(actor, KINDS["webhooks.deliver"],
+                 Target("webhook_delivery", uuid, about, None, {"delivery": number}, lane), f"delivery {number}")
+        for number, uuid, about, lane in deliveries
+    ]  # fmt: skip
     if rows:
         db.session.execute(insert(Job), rows)
         wake_relay()
@@ -97,15 +104,19 @@ def queue_jobs(actor: Actor, names: Sequence[str], target: Target, unique_key: s
 
 
 def _job_row(actor: Actor, kind: JobKind, target: Target, unique_key: str | None) -> dict[str, Any]:
+    moment = now()
     return {
         "uuid": uuid7(),
         "name": kind.name,
         "queue": kind.queue,
+        "priority": kind.priority,
+        "lane": target.lane or target.owner_id or 0,
         "args": dict(target.args),
         "about": target.about[:300],
         "target_uuid": target.uuid,
         "max_attempts": kind.max_attempts,
-        "run_at": now(),
+        "run_at": moment,
+        "deadline_at": moment + timedelta(seconds=kind.deadline) if kind.deadline else None,
         "owner_id": target.owner_id,
         "request_id": actor.request_id,
         "unique_key": unique_key,

@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -25,6 +26,16 @@ class Input(BaseModel):
         """No database column takes NUL, half a surrogate pair or more than 64 bits: refused before anything else."""
         refuse_unstorable(value)
         return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("out_of_range", "This time lies outside the calendar") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]  # a moment with its offset, in UTC from then on
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,37 +1,33 @@
-"""Jobs as they are sent, run and ordered: the only place that changes a job's state. Lists: services/worklists.py.
+"""Jobs as they run: begun, beating, done, failed, taken back. Sending: turns.py; what people order: orders.py.
 
 Every change is one conditional statement, so a job belongs to one runner however often its message arrives.
 """
 
 import math
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from webapp.db import READ_SQLITE, db, transactional, translated
-from webapp.errors import Conflict, HoldfastError, Invalid, Missing, Refused, TooLarge, Unavailable, Unsupported
+from webapp.db import db, transactional, translated
+from webapp.errors import HoldfastError, Invalid, Missing, Refused, TooLarge, Unavailable, Unsupported
 from webapp.infra.clock import now
+from webapp.infra.ids import next_id
 from webapp.infra.lines import change
-from webapp.infra.wakeups import wake_relay
 from webapp.models import runs
-from webapp.models.jobs import KINDS, Job, JobEffect, JobKind, live_job
-from webapp.policies import Actor, require
-from webapp.services.events import Target, record
+from webapp.models.jobs import KINDS, JobAttempt, JobEffect, JobKind
 from webapp.services.news import JobChange, tell_jobs, tell_jobs_later
 
 SKEW = timedelta(seconds=1)  # clocks of two hosts differ; a message never comes earlier than this
 LONGEST_DELAY = 3600.0
-REPLAYABLE = ("dead", "failed", "cancelled")
-OPEN = ("queued", "running")
 PROGRESS_EVERY = 0.5  # seconds between two writes of a job's progress
 
 
@@ -59,14 +55,6 @@ class Taken(HoldfastError):
     status, code, title = 409, "taken", "No longer ours"
 
 
-class DueJob(NamedTuple):
-    """What a message to the broker needs."""
-
-    id: int
-    name: str
-    queue: str
-
-
 @dataclass(slots=True)
 class StartedJob:
     """One attempt at a job, for the function that does it. `started_at` fences: a later attempt has another."""
@@ -81,6 +69,7 @@ class StartedJob:
     max_attempts: int
     started_at: datetime
     target_uuid: UUID | None = None
+    deadline_at: datetime | None = None
     lost: bool = False
     _told: tuple[int, float] = field(default=(0, -math.inf))
 
@@ -105,38 +94,6 @@ def _write(statement: Mapping[str, ReturningUpdate[Any]], **parameters: Any) -> 
     return change(statement[db.engine.dialect.name], {"moment": now(), **parameters})
 
 
-# Sending --------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def due_jobs(batch: int) -> Iterator[list[DueJob]]:
-    """The next due jobs that nobody sent yet, oldest first. Leaving the block without an error marks them as sent;
-    leaving it with one leaves them due.
-
-    PostgreSQL: other relays skip them meanwhile. SQLite: no write lock is held while they are sent, so two relays may
-    send a job twice, which costs a message and no second run.
-    """
-    moment = now()
-    if db.engine.dialect.name == "sqlite":
-        with translated(), db.engine.connect().execution_options(**READ_SQLITE) as line:
-            found = [DueJob(*row) for row in line.execute(runs.DUE, {"moment": moment, "batch": batch})]
-        yield found
-        if found:
-            _write(runs.MARK, ids=[job.id for job in found], moment=moment)
-        return
-    with translated(), db.engine.connect() as line, line.begin():
-        rows = line.execute(runs.SEND["postgresql"], {"moment": moment, "batch": batch}).all()
-        yield [DueJob(*row[:3]) for row in sorted(rows, key=lambda row: (row.run_at, row.id))]  # an update has no order
-
-
-def forget_sending(queues: Collection[str], sent_before: datetime) -> int:
-    """Make jobs of these queues due again that were sent before then and never started: their message is lost."""
-    return len(_write(runs.UNSEND, queues=list(queues), sent_before=sent_before))
-
-
-# Running --------------------------------------------------------------------------------------------------------------
-
-
 def start_job(job_id: int) -> StartedJob | None:
     """Begin an attempt, counted before any work so that a job that kills its process runs out of attempts.
 
@@ -149,7 +106,7 @@ def start_jobs(job_ids: Sequence[int]) -> list[StartedJob]:
     """The same for several at once, in one statement; those with nothing to do are absent."""
     moment = now()
     rows = _write(runs.START, ids=list(job_ids), moment=moment, due_by=moment + SKEW)
-    started = [StartedJob(*tuple(row)[:10]) for row in rows]
+    started = [StartedJob(*tuple(row)[:11]) for row in rows]
     tell_jobs([_stands(job, "running") for job in started])
     return started
 
@@ -195,23 +152,41 @@ def _end(job: StartedJob, result: dict[str, Any] | None) -> dict[str, Any]:
     return {"moment": now(), "job_id": job.id, "begun": job.started_at, "outcome": result}
 
 
+@transactional
 def fail_attempt(job: StartedJob, error: BaseException) -> str:
-    """The attempt failed: queued again after a growing delay, dead after the last attempt, failed when hopeless.
+    """The attempt failed: queued again after a growing delay, dead after the last attempt or where the next would come
+    after the deadline, failed when hopeless. The attempt is kept as the job's history.
 
     Returns the new state, "" when the job was no longer this runner's. The stored text holds no values of ours:
     messages of expected errors, otherwise only the kind of error; the log has the rest.
     """
     moment = now()
-    state = "failed" if hopeless(error) else "dead" if job.attempts >= job.max_attempts else "queued"
     kind = KINDS.get(job.name, JobKind(job.name, job.name))
     own = error.retry_after if isinstance(error, Postponed) else None
     later = moment + timedelta(seconds=own or delay_after(job.attempts, kind))
-    changed = _write(runs.FAIL, job_id=job.id, begun=job.started_at, next_state=state, reason=text_of(error),
-                     next_run_at=later if state == "queued" else moment, ended_at=None if state == "queued" else moment,
-                     outcome=getattr(error, "result", None), moment=moment)  # fmt: skip
+    late = job.deadline_at is not None and later > job.deadline_at
+    state = "failed" if hopeless(error) else "dead" if late or job.attempts >= job.max_attempts else "queued"
+    reason = text_of(error)
+    changed = db.session.execute(
+        runs.FAIL[db.engine.dialect.name],
+        {"job_id": job.id, "begun": job.started_at, "next_state": state, "reason": reason, "moment": moment,
+         "next_run_at": later if state == "queued" else moment, "ended_at": None if state == "queued" else moment,
+         "outcome": getattr(error, "result", None)},
+    ).all()  # fmt: skip
     if changed:
-        tell_jobs([_stands(job, state)])
+        _keep_attempts("failed", moment, [(job.id, job.attempts, job.started_at, reason)])
+        tell_jobs_later([_stands(job, state)])
     return state if changed else ""
+
+
+def _keep_attempts(outcome: str, moment: datetime, attempts: Sequence[tuple[int, int, datetime, str]]) -> None:
+    rows = [
+        {"id": next_id(), "job_id": job_id, "number": number, "outcome": outcome, "error": error,
+         "started_at": started_at, "ended_at": moment}
+        for job_id, number, started_at, error in attempts
+    ]  # fmt: skip
+    if rows:
+        db.session.execute(insert(JobAttempt), rows)
 
 
 def delay_after(attempts: int, kind: JobKind) -> float:
@@ -233,16 +208,26 @@ def text_of(error: BaseException) -> str:
     return f"Unexpected error ({type(error).__name__})"
 
 
+@transactional
 def rescue_orphans(silent_for: float, delay: float = 0.0) -> tuple[int, int]:
     """Take back jobs without a sign of life for so many seconds: (number queued again after `delay`, number dead)."""
-    moment = now()
-    silent_since = moment - timedelta(seconds=silent_for)
-    parked = _write(runs.PARK, silent_since=silent_since, moment=moment)
-    back = _write(
-        runs.TAKE_BACK, silent_since=silent_since, moment=moment, next_run_at=moment + timedelta(seconds=delay)
-    )
-    tell_jobs([JobChange(*tuple(row)[:5]) for row in (*parked, *back)])
+    moment, dialect = now(), db.engine.dialect.name
+    silent = {"silent_since": moment - timedelta(seconds=silent_for), "moment": moment}
+    parked = db.session.execute(runs.PARK[dialect], silent).all()
+    back = db.session.execute(
+        runs.TAKE_BACK[dialect], {**silent, "next_run_at": moment + timedelta(seconds=delay)}
+    ).all()
+    lost = [*parked, *back]
+    _keep_attempts("lost", moment, [(row.id, row.attempts, row.started_at, runs.STOPPED) for row in lost])
+    tell_jobs_later([JobChange(*tuple(row)[:5]) for row in lost])
     return len(back), len(parked)
+
+
+def give_up_late() -> int:
+    """Park jobs that are still queued after their deadline; returns how many."""
+    rows = _write(runs.GIVE_UP)
+    tell_jobs([JobChange(*tuple(row)[:5]) for row in rows])
+    return len(rows)
 
 
 def _stands(job: StartedJob, state: str, progress: int = 0) -> JobChange:
@@ -257,43 +242,3 @@ def once(job_id: int, effect: str) -> bool:
     dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
     row = dialect.insert(JobEffect).values(job_id=job_id, effect=effect, created_at=now())
     return bool(db.session.execute(row.on_conflict_do_nothing().returning(JobEffect.job_id)).first())
-
-
-# Ordered by people ----------------------------------------------------------------------------------------------------
-
-
-@transactional
-def replay_job(actor: Actor, job_uuid: UUID) -> None:
-    """Queue a dead, failed or cancelled job of the actor's again, with all its attempts. Raises Missing, Conflict."""
-    require(actor, "jobs.write")
-    job = _own_job(actor, job_uuid)
-    if job.state not in REPLAYABLE:
-        raise Conflict("Only jobs that failed or were cancelled can run again.", code="not_replayable")
-    before = job.state
-    job.state, job.attempts, job.progress, job.run_at = "queued", 0, 0, now()
-    job.sent_at = job.started_at = job.heartbeat_at = job.finished_at = job.error = None
-    record(actor, "job.replayed", Target("job", job.uuid, job.about, actor.id), {"state": (before, "queued")})
-    tell_jobs_later([JobChange(actor.id, job.uuid, job.state, 0, job.target_uuid)])
-    wake_relay()
-
-
-@transactional
-def cancel_job(actor: Actor, job_uuid: UUID) -> None:
-    """Cancel a job of the actor's before its end; a running one stops at its next report. Raises Missing, Conflict."""
-    require(actor, "jobs.write")
-    job = _own_job(actor, job_uuid)
-    if job.state not in OPEN:
-        raise Conflict("This job has already ended.", code="not_cancellable")
-    before = job.state
-    job.state, job.finished_at = "cancelled", now()
-    record(actor, "job.cancelled", Target("job", job.uuid, job.about, actor.id), {"state": (before, "cancelled")})
-    tell_jobs_later([JobChange(actor.id, job.uuid, job.state, job.progress, job.target_uuid)])
-
-
-def _own_job(actor: Actor, job_uuid: UUID) -> Job:
-    job = db.session.scalar(live_job(actor.id, job_uuid).with_for_update())
-    if job is None and actor.can("schedules.write"):  # the vault's own jobs are theirs who may run schedules
-        job = db.session.scalar(live_job(None, job_uuid).with_for_update())
-    if job is None:
-        raise Missing("There is no such job.")
-    return job

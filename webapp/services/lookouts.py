@@ -14,14 +14,13 @@ from webapp.infra.news import SYNC, News
 from webapp.models.audit import AuditEntry
 from webapp.models.files import File
 from webapp.models.folders import Folder
-from webapp.models.jobs import Job
+from webapp.models.jobs import OPEN, Job
 from webapp.models.record import Instant, any_state, live
 from webapp.models.sessions import Session, live_identity
 from webapp.services.news import OBJECTS, JobChange, news_of_event, news_of_job
 
 NEWEST, OLDEST_OPEN, ENTRIES = 100, 100, 1000
 OVERLAP_MS = 5000  # a transaction that takes longer than this is not seen by its audit entries
-OPEN = ("queued", "running")
 
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _LIVING = (

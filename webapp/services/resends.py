@@ -17,7 +17,7 @@ def send_again(actor: Actor, webhook: Webhook, ids: Sequence[int]) -> None:
     db.session.execute(change_rows(WebhookDelivery, mine, state="pending", delivered_at=None))
     columns = (WebhookDelivery.id, WebhookDelivery.uuid, WebhookDelivery.event)
     rows = db.session.execute(live(WebhookDelivery, *columns).where(mine).order_by(WebhookDelivery.id))
-    queue_sends(actor, [(row.id, row.uuid, f"{row.event} → {webhook.name}") for row in rows])
+    queue_sends(actor, [(row.id, row.uuid, f"{row.event} → {webhook.name}", webhook.id) for row in rows])
 
 
 def release_held(actor: Actor, webhook: Webhook) -> int:

@@ -23,8 +23,7 @@ from webapp.services.firings import open_job_of, plan, present, queue_job_of
 from webapp.services.folders import check_version
 from webapp.services.inputs import Input, Line
 from webapp.services.users import TimeZone
-from webapp.services.worklists import COLUMNS as JOB_COLUMNS
-from webapp.services.worklists import JobView
+from webapp.services.worklists import JobView, job_just_queued
 
 CatchUp = Literal["once", "skip"]
 Cron = Annotated[str, Line(MOST_CHARACTERS)]
@@ -171,8 +170,7 @@ def run_schedule(actor: Actor, schedule_id: UUID) -> JobView:
     db.session.execute(schedule_moved(schedule.id, last_at=present(), last_job=job))
     target = Target("schedule", schedule.uuid, schedule.title)
     record(actor, "schedule.fired_by_hand", target, {"job": (None, str(job))})
-    row = db.session.execute(live(Job, *JOB_COLUMNS).where(Job.uuid == job)).one()
-    return JobView(**dict(zip(JobView.__struct_fields__, row, strict=True)))
+    return job_just_queued(job)
 
 
 def _found(schedule_id: UUID) -> Schedule:

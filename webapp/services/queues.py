@@ -1,0 +1,68 @@
+"""How the queues of jobs stand: what waits, runs and went wrong in each, and for how long."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import case, func
+
+from webapp.config import current_settings
+from webapp.db import read_rows
+from webapp.infra.clock import now
+from webapp.models.jobs import QUEUES, Job
+from webapp.models.record import live
+from webapp.policies import Actor, require
+from webapp.services.cursors import Page
+
+
+class QueueView(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue. `waiting` is due now, `delayed` later; `oldest_at` is since when the longest waiting job is due;
+    `limit` and `lane_limit` are how many run at once, of the queue and of one account or webhook, null for any number.
+    """
+
+    name: str
+    waiting: int
+    delayed: int
+    running: int
+    failed: int
+    dead: int
+    oldest_at: datetime | None
+    limit: int | None
+    lane_limit: int | None
+
+
+def list_queues(actor: Actor) -> Page[QueueView]:
+    """All queues. Raises Refused."""
+    require(actor, "queues.read")
+    settings, counts, oldest = current_settings(), _counts(), _oldest()
+    return Page(
+        items=[
+            QueueView(
+                name=name, oldest_at=oldest.get(name), limit=settings.queue_limits.get(name),
+                lane_limit=settings.lane_limits.get(name),
+                **{state: counts[name, state] for state in ("waiting", "delayed", "running", "failed", "dead")},
+            )
+            for name in QUEUES
+        ]
+    )  # fmt: skip
+
+
+def _counts() -> dict[tuple[str, str], int]:
+    state = case((Job.state != "queued", Job.state), (Job.run_at > now(), "delayed"), else_="waiting").label(
+        "condition"
+    )
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for states in (("queued",), ("running",), ("failed", "dead")):  # each along an index of its own
+        rows: Any = read_rows(
+            live(Job, Job.queue, state, func.count().label("number"))
+            .where(Job.state.in_(states))
+            .group_by(Job.queue, state)
+        )
+        counts |= {(row.queue, row.condition): row.number for row in rows}
+    return counts
+
+
+def _oldest() -> dict[str, datetime]:
+    due = live(Job, Job.queue, func.min(Job.run_at).label("since")).where(Job.state == "queued", Job.run_at <= now())
+    return {row.queue: row.since for row in read_rows(due.group_by(Job.queue))}
