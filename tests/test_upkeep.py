@@ -19,7 +19,7 @@ from webapp.infra.ids import next_id, node_leases, wall_ms
 from webapp.infra.storage import store
 from webapp.models.audit import AuditEntry
 from webapp.models.files import Blob
-from webapp.models.jobs import Job, JobEffect
+from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.sessions import RefreshToken, Session, SignInAttempt
 from webapp.policies import Actor, system_actor
 from webapp.services import events, scrubs, upkeep
@@ -52,6 +52,8 @@ def ended_job(state: str, days: int) -> UUID:
         db.session.execute(update(Job).where(Job.uuid == uuid).values(state=state, finished_at=over))
         job_id = db.session.scalar(select(Job.id).where(Job.uuid == uuid))
         db.session.execute(insert(JobEffect).values(job_id=job_id, effect="test", created_at=now()))
+        attempt = {"number": 1, "outcome": "failed", "error": "?", "started_at": now(), "ended_at": now()}
+        db.session.execute(insert(JobAttempt).values(job_id=job_id, **attempt))
     return uuid
 
 
@@ -65,7 +67,7 @@ def test_jobs_go_after_their_days_and_what_failed_for_good_later(app: Flask, mon
     ]
     assert upkeep.sweep_expired(Quiet())["jobs"] == len(gone)
     assert set(db.session.scalars(select(Job.uuid))) == set(kept)
-    assert count(JobEffect) == len(kept)
+    assert count(JobEffect) == count(JobAttempt) == len(kept)
     assert upkeep.sweep_expired(Quiet())["jobs"] == 0
 
 

@@ -11,8 +11,9 @@ from webapp.http.answers import gives
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_query, takes
 from webapp.http.jobrows import job_card, job_rows
-from webapp.services import orders, worklists
+from webapp.services import histories, orders, worklists
 from webapp.services.cursors import Page
+from webapp.services.histories import HistoryView
 from webapp.services.worklists import JobFilter, JobView
 
 pages = Blueprint("jobs_pages", __name__)
@@ -24,7 +25,7 @@ api = Blueprint("jobs_api", __name__)
 @takes(query=JobFilter)
 @gives(Page[JobView])
 def list_jobs(query: JobFilter) -> Page[JobView]:
-    """Your jobs, newest first."""
+    """Your jobs, or all, newest first."""
     return worklists.list_jobs(current_actor(), query)
 
 
@@ -34,6 +35,14 @@ def list_jobs(query: JobFilter) -> Page[JobView]:
 def show_job(job_id: UUID) -> JobView:
     """One of your jobs."""
     return worklists.find_job(current_actor(), job_id)
+
+
+@api.get("/jobs/<uuid:job_id>/history")
+@guard("jobs.read")
+@gives(Page[HistoryView], errors=(404,))
+def list_history(job_id: UUID) -> Page[HistoryView]:
+    """Attempts of a job that did not end well, and what was ordered of it: the newest hundred of each."""
+    return histories.history_of(current_actor(), job_id)
 
 
 @api.get("/files/<uuid:file_id>/jobs")
@@ -76,7 +85,10 @@ def list_jobs_page() -> str:
 @guard("jobs.read")
 def show_job_page(job_id: UUID) -> str:
     """One job and its course."""
-    return render_template("jobs/show.html", **job_card(worklists.find_job(current_actor(), job_id)))
+    actor = current_actor()
+    return render_template(
+        "jobs/show.html", **job_card(worklists.find_job(actor, job_id), histories.history_of(actor, job_id))
+    )
 
 
 @pages.post("/jobs/<uuid:job_id>/replay", endpoint="replay_job")

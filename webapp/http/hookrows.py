@@ -28,7 +28,8 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("session", _l("Sign-ins"), (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
     )),
-    ("job", _l("Jobs"), (("job.replayed", _l("Run again")), ("job.cancelled", _l("Cancelled")))),
+    ("job", _l("Jobs"), (("job.replayed", _l("Run again")), ("job.cancelled", _l("Cancelled")),
+                       ("job.discarded", _l("Discarded")))),
     ("webhook", _l("Webhooks"), (
         ("webhook.created", _l("Created")), ("webhook.changed", _l("Changed")), ("webhook.paused", _l("Paused")),
         ("webhook.resumed", _l("Resumed")), ("webhook.deleted", _l("Removed")),

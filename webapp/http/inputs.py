@@ -59,6 +59,11 @@ def read_query(model: type[I]) -> I:
     return _validated(model, _collect(model, request.args))
 
 
+def read_filter(model: type[I]) -> I:
+    """The query that a page's filter form makes: a field left empty counts as absent. Raises Invalid."""
+    return _validated(model, {name: value for name, value in _collect(model, request.args).items() if value != ""})
+
+
 def read_form(model: type[I]) -> I:
     """A page's form: an empty field counts as None (as absent where None is not allowed), an unticked box is absent.
 

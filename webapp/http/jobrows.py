@@ -10,6 +10,7 @@ from webapp.http.formats import ago, exact
 from webapp.infra.clock import now
 from webapp.models.jobs import OPEN, REPLAYABLE
 from webapp.services.cursors import Page
+from webapp.services.histories import HistoryView
 from webapp.services.worklists import JobView
 
 
@@ -24,6 +25,12 @@ STATES = {
     "done": (lazy_gettext("Done"), "good"),
     "failed": (lazy_gettext("Failed"), "bad"),
     "dead": (lazy_gettext("Gave up"), "bad"),
+    "cancelled": (lazy_gettext("Cancelled"), "plain"),
+}
+HAPPENINGS = {
+    "failed": (lazy_gettext("Failed"), "bad"),
+    "lost": (lazy_gettext("Worker lost"), "bad"),
+    "replayed": (lazy_gettext("Run again"), "info"),
     "cancelled": (lazy_gettext("Cancelled"), "plain"),
 }
 SPANS = (  # below so many seconds, in units of so many seconds
@@ -69,16 +76,28 @@ def job_steps(page: Page[JobView]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def job_card(job: JobView) -> dict[str, Any]:
+def job_card(job: JobView, history: Page[HistoryView]) -> dict[str, Any]:
     """Variables of one job's page."""
     moments = [(_("Queued"), job.created_at), (_("Next try"), job.run_at if job.state == "queued" else None),
-               (_("Last start"), job.started_at), (_("Ended"), job.finished_at)]  # fmt: skip
+               (_("Last start"), job.started_at), (_("Ended"), job.finished_at),
+               (_("Given up after"), job.deadline_at if job.state in OPEN else None)]  # fmt: skip
     return {
         "job": {**_row(job), "queue": job.queue, "request_id": job.request_id},
+        "history": [_happening(entry) for entry in history.items],
         "moments": [(text, moment, ago(moment), exact(moment)) for text, moment in moments if moment],
         "result": [(name.replace("_", " "), str(value)) for name, value in (job.result or {}).items()],
         "live": job.state in OPEN,
     }
+
+
+def _happening(entry: HistoryView) -> dict[str, Any]:
+    text, tone = HAPPENINGS.get(entry.what, (entry.what, "plain"))
+    by = _("Try %(num)d", num=entry.number) if entry.number else _("by %(name)s", name=entry.by or _("the vault"))
+    return {
+        "text": str(text), "tone": tone, "error": entry.error, "request_id": entry.request_id,
+        "by": by, "ran_text": _span(entry.started_at, entry.at),
+        "at": entry.at, "at_text": ago(entry.at), "at_exact": exact(entry.at),
+    }  # fmt: skip
 
 
 def _row(job: JobView) -> dict[str, Any]:
@@ -87,6 +106,7 @@ def _row(job: JobView) -> dict[str, Any]:
     return {
         "id": job.id, "url": f"/jobs/{job.id}", "name": str(TITLES.get(job.name, job.title)), "about": job.about,
         "about_url": f"/files/{job.target_id}" if job.target_id and job.name.startswith("files.") else None,
+        "owner": job.owner or _("The vault"),
         "state": job.state, "state_text": str(text), "tone": tone, "error": job.error if job.state != "done" else None,
         "tries_text": f"{job.attempts} / {job.max_attempts}",
         "progress": job.progress if job.state == "running" else None,

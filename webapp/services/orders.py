@@ -19,13 +19,16 @@ from webapp.services.inputs import Input
 from webapp.services.news import JobChange, tell_jobs_later
 from webapp.services.worklists import JobSelection, matching
 
+HOPELESS = ("dead", "failed")
 MOST = 5000  # jobs of one order; who wants more orders again
 FRESH = {"state": "queued", "attempts": 0, "progress": 0, "sent_at": None, "started_at": None, "heartbeat_at": None,
          "finished_at": None, "deadline_at": None, "error": None}  # fmt: skip
 
 
 class JobsOrder(Input):
-    """Which jobs are meant; what is absent is any. Without a state: those that failed or gave up."""
+    """Which jobs are meant; what is absent is any. Without a state, replays and discards are about those that failed or
+    gave up, cancellations about those that wait or run.
+    """
 
     filter: JobSelection
 
@@ -68,7 +71,7 @@ def replay_jobs(actor: Actor, order: JobsOrder) -> Ordered:
     unique key) the newest is taken, and none while another waits or runs. Raises Refused.
     """
     require(actor, "queues.write")
-    rows, more = _matching(order.filter)
+    rows, more = _matching(order.filter, HOPELESS, REPLAYABLE)
     keys = [row.unique_key for row in rows if row.unique_key]
     taken = set(db.session.scalars(live(Job, Job.unique_key).where(Job.unique_key.in_(keys), Job.state.in_(OPEN))))
     chosen = []
@@ -76,9 +79,18 @@ def replay_jobs(actor: Actor, order: JobsOrder) -> Ordered:
         if row.unique_key is None or row.unique_key not in taken:
             chosen.append(row)
             taken.add(row.unique_key)
-    _change_all(actor, "job.replayed", order, chosen, "queued", run_at=now(), **FRESH)
+    _change_all(actor, "job.replayed", order, chosen, run_at=now(), **FRESH)
     wake_relay()
     return Ordered(changed=len(chosen), more=more)
+
+
+@transactional
+def cancel_jobs(actor: Actor, order: JobsOrder) -> Ordered:
+    """Cancel all jobs that match and wait or run; running ones stop at their next report. Raises Refused."""
+    require(actor, "queues.write")
+    rows, more = _matching(order.filter, OPEN, OPEN)
+    _change_all(actor, "job.cancelled", order, rows, state="cancelled", finished_at=now())
+    return Ordered(changed=len(rows), more=more)
 
 
 @transactional
@@ -88,29 +100,31 @@ def discard_jobs(actor: Actor, order: JobsOrder) -> Ordered:
     Their rows go when such jobs are forgotten; until then only the audit trail tells of them. Raises Refused.
     """
     require(actor, "queues.write")
-    rows, more = _matching(order.filter)
-    _change_all(actor, "job.discarded", order, rows, "cancelled", deleted_at=now())
+    rows, more = _matching(order.filter, HOPELESS, REPLAYABLE)
+    _change_all(actor, "job.discarded", order, rows, deleted_at=now())
     return Ordered(changed=len(rows), more=more)
 
 
-def _matching(selection: JobSelection) -> tuple[Sequence[Any], bool]:
-    """Locked, newest first: somebody may be replaying one of them at this moment."""
-    states = (selection.state,) if selection.state else ("dead", "failed")
+def _matching(selection: JobSelection, usual: Sequence[str], possible: Sequence[str]) -> tuple[Sequence[Any], bool]:
+    """Locked, newest first: what somebody else has in hand at this moment is left out."""
+    states = (selection.state,) if selection.state else usual
     columns = (Job.id, Job.uuid, Job.owner_id, Job.progress, Job.target_uuid, Job.unique_key)
-    chosen = live(Job, *columns).where(Job.state.in_(states), Job.state.in_(REPLAYABLE), *matching(selection))
+    chosen = live(Job, *columns).where(Job.state.in_(states), Job.state.in_(possible), *matching(selection))
     if selection.ids is not None:
         chosen = chosen.where(Job.uuid.in_(selection.ids))
     rows = db.session.execute(chosen.order_by(Job.id.desc()).limit(MOST + 1).with_for_update(skip_locked=True)).all()
     return rows[:MOST], len(rows) > MOST
 
 
-def _change_all(actor: Actor, event: str, order: JobsOrder, rows: Sequence[Any], state: str, **values: Any) -> None:
+def _change_all(actor: Actor, event: str, order: JobsOrder, rows: Sequence[Any], **values: Any) -> None:
     if not rows:
         return
     db.session.execute(change_rows(Job, Job.id.in_([row.id for row in rows]), **values))
     said = {name: str(value) for name, value in order.filter.model_dump(exclude_none=True).items()}
     record(actor, event, Target("jobs", None), {"filter": (None, said), "number": (None, len(rows))})
-    tell_jobs_later([JobChange(row.owner_id, row.uuid, state, 0, row.target_uuid) for row in rows])
+    tell_jobs_later(
+        [JobChange(row.owner_id, row.uuid, values.get("state", "cancelled"), 0, row.target_uuid) for row in rows]
+    )
 
 
 def _note(actor: Actor, event: str, job: Job, before: str) -> None:

@@ -14,7 +14,7 @@ from webapp.config import current_settings
 from webapp.db import db, transactional
 from webapp.infra.clock import now
 from webapp.infra.ids import forget_leases
-from webapp.models.jobs import Job, JobEffect
+from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
 from webapp.services import attempts, deliveries, repetitions
@@ -72,9 +72,10 @@ def _forget_sessions() -> int:
 
 @transactional
 def _forget_jobs() -> int:
-    """A batch of jobs that ended long ago, with their effects: what failed for good is kept longer."""
+    """A batch of jobs that ended long ago, with effects and attempts: what failed for good is kept longer."""
     ids = list(db.session.scalars(_any_old_jobs().limit(BATCH)))
-    db.session.execute(delete(JobEffect).where(JobEffect.job_id.in_(ids)))
+    for part in (JobEffect, JobAttempt):
+        db.session.execute(delete(part).where(part.job_id.in_(ids)))
     db.session.execute(delete(Job).where(Job.id.in_(ids)))
     return len(ids)
 

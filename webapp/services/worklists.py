@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import ColumnElement, String, cast, func, or_
+from sqlalchemy import ColumnElement, String, cast, func, or_, select
 
 from webapp.db import db, read_row, read_rows
 from webapp.errors import Invalid, Missing
@@ -19,6 +19,7 @@ from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.files import show_file
 from webapp.services.inputs import Input, Instant, Line
 
+COUNTED = 1001
 State = Literal["queued", "running", "done", "failed", "dead", "cancelled"]
 
 
@@ -104,6 +105,13 @@ def list_jobs(actor: Actor, query: JobFilter) -> Page[JobView]:
     if query.cursor:
         chosen = chosen.where(Job.id < decode_cursor(query.cursor, (int,))[0])
     return page_of(read_rows(chosen), query.limit, _view, lambda row: (row.row_id,))
+
+
+def count_jobs(actor: Actor, traits: JobTraits) -> int:
+    """How many of everybody's jobs match; counts no further than COUNTED. Raises Refused."""
+    require(actor, "queues.read")
+    each = live(Job, Job.id).where(*matching(traits)).limit(COUNTED).subquery()
+    return int(read_rows(select(func.count(each.c.id)))[0][0])
 
 
 def matching(traits: JobTraits) -> list[ColumnElement[bool]]:
