@@ -123,6 +123,8 @@ def fill(program: Program) -> Paths:
         "move": f"/files/{photo}/folder",
         "trash": "/trash",
         "jobs": "/jobs",
+        "all-jobs": "/admin/jobs",
+        "failed-jobs": "/admin/jobs?state=failed",
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",
         "sessions": "/account/sessions",

@@ -49,6 +49,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "empty trash": "/trash/removal",
         "schedules": "/admin/schedules",
         "schedule": f"/admin/schedules/{schedule}",
+        "all jobs": "/admin/jobs",
+        "failed jobs": "/admin/jobs?state=failed",
         "jobs": "/jobs",
         "job": f"/jobs/{job}",
         "account": "/account",
