@@ -124,6 +124,6 @@ def test_a_person_trashes_and_undoes_by_the_buttons_of_the_pages(vault: Vault, s
     assert answer.status_code == 302
     assert [item["id"] for item in vault.get("/trash")["items"]] == [file["id"]]
     with vault.app.app_context():
-        answer = browser.post(f"/trash/{file['id']}/restoration", data=form)
+        answer = browser.post(f"/trash/{file['id']}/restoration", data={**form, "version": "2"})
     assert answer.status_code == 302
     assert [item["id"] for item in vault.get("/files")["items"]] == [file["id"]]

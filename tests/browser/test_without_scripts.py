@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, StorageState, expect
 
 from tests.browser.stage import RunningVault, Watched
 
@@ -63,12 +63,15 @@ def test_a_file_goes_in_moves_and_comes_back_from_the_trash_by_forms(
     expect(page.get_by_text("Tides of March.txt")).to_have_count(0)
 
 
-def test_a_stale_form_meets_the_merge_page_with_both_names(
-    plain_page: Page, vault: RunningVault, tmp_path: Path
+def test_a_stale_form_meets_the_merge_page_and_the_chosen_name_is_saved(
+    visit: Callable[..., Watched], vault: RunningVault, cookies: StorageState, tmp_path: Path
 ) -> None:
     draft = tmp_path / "draft.txt"
     draft.write_text("x")
-    page = plain_page
+    visitor = visit(java_script_enabled=False, storage_state=cookies)
+    visitor.allow(409)
+    page = visitor.page()
+    page.goto(f"{vault.url}/files")
     page.locator("[data-upload] > summary").click()
     page.locator("#upload-files").set_input_files(draft)
     page.locator("[data-upload] button[type=submit]").click()
@@ -81,7 +84,10 @@ def test_a_stale_form_meets_the_merge_page_with_both_names(
     page.locator("[name=name]").fill("yours.txt")
     page.locator("main form button[type=submit]").click()
     expect(page.locator("main")).to_contain_text("theirs.txt")
-    expect(page.locator("main")).to_contain_text("yours.txt")
+    page.get_by_label("Yours").check()
+    page.get_by_role("button", name="Save this choice").click()
+    expect(entry(page, "yours.txt")).to_be_visible()
+    expect(entry(page, "theirs.txt")).to_have_count(0)
 
 
 def test_a_wrong_password_is_said_beside_the_form_and_the_address_is_kept(

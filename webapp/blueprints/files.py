@@ -6,22 +6,25 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
-from webapp.errors import Conflict, Invalid, Stale
+from webapp.errors import Stale
+from webapp.http import placing
 from webapp.http.answers import answer, created, gives
-from webapp.http.conditional import expected_version
+from webapp.http.conditional import expected_content, expected_version
 from webapp.http.downloads import send_content
 from webapp.http.guard import current_actor, guard
-from webapp.http.inputs import read_form, read_query, takes
+from webapp.http.inputs import read_query, takes
 from webapp.http.jobrows import job_steps
+from webapp.http.merges import Answer, merge_page
+from webapp.http.placing import FILE
 from webapp.http.repetitions import once
-from webapp.http.rows import crumbs_to, file_card, folder_page, form_of, merge_page, mover
+from webapp.http.rows import file_card, folder_page, folder_url
 from webapp.http.undo import flash_undo
 from webapp.http.uploads import announced_size, received, refusals_heard
 from webapp.infra.storage import LocalDraft
 from webapp.services import downloads, files, listings, trash, worklists
 from webapp.services.cursors import Page
 from webapp.services.downloads import ContentQuery
-from webapp.services.files import FileChange, FileMove, FileRename, FileView, NewFile, UploadQuery
+from webapp.services.files import FileChange, FileView, NewFile, UploadQuery
 from webapp.services.folders import MoveQuery
 from webapp.services.listings import BrowseQuery, FileFilter
 
@@ -101,8 +104,12 @@ def download_content(file_id: UUID, query: ContentQuery) -> Response:
 @takes(upload=True)
 @gives(FileView, errors=(404, 411, 412, 413, 423, 507))
 def replace_content(file_id: UUID) -> FileView:
-    """Replace the content by the body; the former content stays as a version."""
-    actor, expected = current_actor(), expected_version()
+    """Replace the content by the body; the former content stays as a version.
+
+    If-Match takes the file's version, and the ETag of the download as well.
+    """
+    actor = current_actor()
+    expected = expected_content(lambda: files.show_file(actor, file_id))
     with refusals_heard():
         files.check_replacement(actor, file_id, expected, announced_size())
         with files.hold_content(file_id) as held, received(held.keep) as incoming:
@@ -129,7 +136,7 @@ def upload_files() -> AnyResponse:
         else _("“%(name)s” uploaded.", name=views[0].name),
         "success",
     )
-    return redirect(_place_of(views[0]))
+    return redirect(folder_url(views[0].folder_id))
 
 
 @pages.get("/files/<uuid:file_id>", endpoint="show_file")
@@ -145,90 +152,42 @@ def show_file_page(file_id: UUID) -> str:
 @guard("files.write")
 def rename_file_form(file_id: UUID) -> str:
     """The form that renames a file."""
-    return _rename_form(files.show_file(current_actor(), file_id))
+    return placing.rename_form(FILE, file_id)
 
 
 @pages.post("/files/<uuid:file_id>/name")
 @guard("files.write")
-def rename_file(file_id: UUID) -> str | AnyResponse:
-    """Rename; a stale form meets the merge page, a taken name the form again."""
-    actor = current_actor()
-    before = files.show_file(actor, file_id)
-    try:
-        wish = FileChange(name=read_form(FileRename).name)
-        file = files.change_file(actor, file_id, wish, expected_version())
-    except Stale:
-        theirs = files.show_file(actor, file_id)
-        return merge_page(
-            theirs.name, url_for(".rename_file", file_id=file_id), theirs.version, {"name": _("Name")}, theirs
-        )
-    except (Invalid, Conflict) as error:
-        return _rename_form(files.show_file(actor, file_id), error)
-    undo = url_for(".rename_file", file_id=file_id)
-    flash_undo(_("Renamed to “%(name)s”.", name=file.name), undo, name=before.name, version=file.version)
-    return redirect(_place_of(file))
-
-
-def _rename_form(file: FileView, error: Invalid | Conflict | None = None) -> str:
-    return render_template(
-        "files/rename.html",
-        file=file,
-        form=form_of(error, field="name"),
-        back_url=_place_of(file),
-        breadcrumbs=crumbs_to(current_actor(), file.folder_id, file.name),
-    )
+def rename_file(file_id: UUID) -> placing.Page:
+    """Rename it."""
+    return placing.rename(FILE, file_id)
 
 
 @pages.get("/files/<uuid:file_id>/folder")
 @guard("files.write")
 def move_file_form(file_id: UUID) -> str:
     """Walk to the folder that shall hold the file."""
-    return _move_form(files.show_file(current_actor(), file_id), read_query(MoveQuery))
+    return placing.move_form(FILE, file_id, read_query(MoveQuery))
 
 
 @pages.post("/files/<uuid:file_id>/folder")
 @guard("files.write")
-def move_file(file_id: UUID) -> str | AnyResponse:
-    """Move; a taken name or a stale form comes back with its reason."""
-    actor = current_actor()
-    before = files.show_file(actor, file_id)
-    wish = FileChange(folder_id=read_form(FileMove).folder_id)
-    try:
-        file = files.change_file(actor, file_id, wish, expected_version())
-    except (Invalid, Conflict) as error:
-        return _move_form(
-            files.show_file(actor, file_id), MoveQuery.model_validate({"in": wish.folder_id or "top"}), error
-        )
-    undo = url_for(".move_file", file_id=file_id)
-    flash_undo(_("“%(name)s” moved.", name=file.name), undo, folder_id=before.folder_id, version=file.version)
-    return redirect(_place_of(file))
-
-
-def _move_form(file: FileView, query: MoveQuery, error: Invalid | Conflict | None = None) -> str:
-    walk = mover(current_actor(), url_for(".move_file_form", file_id=file.id), query, file.folder_id)
-    return render_template(
-        "files/move.html",
-        file=file,
-        form=form_of(error, field="folder_id"),
-        back_url=_place_of(file),
-        breadcrumbs=crumbs_to(current_actor(), file.folder_id, file.name),
-        **walk,
-    )
+def move_file(file_id: UUID) -> placing.Page:
+    """Move it."""
+    return placing.move(FILE, file_id)
 
 
 @pages.post("/files/<uuid:file_id>/trash", endpoint="trash_file")
 @guard("files.write")
-def trash_file_page(file_id: UUID) -> AnyResponse:
-    """Move to the trash, with an undo in the message."""
+def trash_file_page(file_id: UUID) -> Answer:
+    """Move to the trash, with an undo in the message; what was changed meanwhile is asked about once more."""
     actor = current_actor()
-    place = _place_of(files.show_file(actor, file_id))
-    file = trash.trash_file(actor, file_id, expected_version())
+    seen = files.show_file(actor, file_id)
+    place = folder_url(seen.folder_id)
+    try:
+        file = trash.trash_file(actor, file_id, expected_version())
+    except Stale:
+        here = url_for(".trash_file", file_id=file_id)
+        return merge_page(seen.name, here, seen.version, place, deed=_("Move to trash"))
     undo = url_for("trash_pages.restore_file", file_id=file_id)
-    flash_undo(_("“%(name)s” moved to trash.", name=file.name), undo)
+    flash_undo(_("“%(name)s” moved to trash.", name=file.name), undo, version=file.version)
     return redirect(place)
-
-
-def _place_of(file: FileView) -> str:
-    if file.folder_id is None:
-        return url_for("files_pages.list_files")
-    return url_for("folders_pages.show_folder", folder_id=file.folder_id)

@@ -6,24 +6,17 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
-from webapp.errors import Conflict, Invalid, Missing, Stale
+from webapp.errors import Conflict, Invalid, Missing
+from webapp.http import placing
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
-from webapp.http.rows import crumbs_to, folder_page, form_of, merge_page, mover
-from webapp.http.undo import flash_undo
+from webapp.http.placing import FOLDER
+from webapp.http.rows import crumbs_to, folder_page, folder_url, form_of
 from webapp.services import folders
 from webapp.services.cursors import Page
-from webapp.services.folders import (
-    FolderChange,
-    FolderFilter,
-    FolderMove,
-    FolderRename,
-    FolderView,
-    MoveQuery,
-    NewFolder,
-)
+from webapp.services.folders import FolderChange, FolderFilter, FolderView, MoveQuery, NewFolder
 from webapp.services.listings import BrowseQuery
 
 pages = Blueprint("folders_pages", __name__)
@@ -86,10 +79,10 @@ def create_folder_page() -> str | Response:
             parent=parent,
             form=form_of(error, field="name"),
             breadcrumbs=crumbs_to(current_actor(), parent.id if parent else None),
-            back_url=_url(parent.id if parent else None),
+            back_url=folder_url(parent.id if parent else None),
         )
     flash(_("Folder “%(name)s” made.", name=folder.name), "success")
-    return redirect(_url(folder.parent_id))
+    return redirect(folder_url(folder.parent_id))
 
 
 def _parent_of_form() -> FolderView | None:
@@ -104,80 +97,25 @@ def _parent_of_form() -> FolderView | None:
 @guard("files.write")
 def rename_folder_form(folder_id: UUID) -> str:
     """The form that renames a folder."""
-    return _rename_form(folders.show_folder(current_actor(), folder_id))
+    return placing.rename_form(FOLDER, folder_id)
 
 
 @pages.post("/folders/<uuid:folder_id>/name")
 @guard("files.write")
-def rename_folder(folder_id: UUID) -> str | Response:
-    """Rename; a stale form meets the merge page, a taken name the form again."""
-    actor = current_actor()
-    before = folders.show_folder(actor, folder_id)
-    try:
-        wish = FolderChange(name=read_form(FolderRename).name)
-        folder = folders.change_folder(actor, folder_id, wish, expected_version())
-    except Stale:
-        theirs = folders.show_folder(actor, folder_id)
-        return merge_page(
-            theirs.name, url_for(".rename_folder", folder_id=folder_id), theirs.version, {"name": _("Name")}, theirs
-        )
-    except (Invalid, Conflict) as error:
-        return _rename_form(folders.show_folder(actor, folder_id), error)
-    undo = url_for(".rename_folder", folder_id=folder_id)
-    flash_undo(_("Renamed to “%(name)s”.", name=folder.name), undo, name=before.name, version=folder.version)
-    return redirect(_url(folder.parent_id))
-
-
-def _rename_form(folder: FolderView, error: Invalid | Conflict | None = None) -> str:
-    return render_template(
-        "folders/rename.html",
-        folder=folder,
-        form=form_of(error, field="name"),
-        breadcrumbs=crumbs_to(current_actor(), folder.id),
-        back_url=_url(folder.parent_id),
-    )
+def rename_folder(folder_id: UUID) -> placing.Page:
+    """Rename it."""
+    return placing.rename(FOLDER, folder_id)
 
 
 @pages.get("/folders/<uuid:folder_id>/parent")
 @guard("files.write")
 def move_folder_form(folder_id: UUID) -> str:
     """Walk to the folder that shall hold this one."""
-    return _move_form(folders.show_folder(current_actor(), folder_id), read_query(MoveQuery))
+    return placing.move_form(FOLDER, folder_id, read_query(MoveQuery))
 
 
 @pages.post("/folders/<uuid:folder_id>/parent")
 @guard("files.write")
-def move_folder(folder_id: UUID) -> str | Response:
-    """Move with all that is inside; a cycle, a taken name or a stale form comes back with its reason."""
-    actor = current_actor()
-    before = folders.show_folder(actor, folder_id)
-    wish = FolderChange(parent_id=read_form(FolderMove).parent_id)
-    try:
-        folder = folders.change_folder(actor, folder_id, wish, expected_version())
-    except (Invalid, Conflict) as error:
-        return _move_form(
-            folders.show_folder(actor, folder_id), MoveQuery.model_validate({"in": wish.parent_id or "top"}), error
-        )
-    undo = url_for(".move_folder", folder_id=folder_id)
-    flash_undo(_("“%(name)s” moved.", name=folder.name), undo, parent_id=before.parent_id, version=folder.version)
-    return redirect(_url(folder.parent_id))
-
-
-def _move_form(folder: FolderView, query: MoveQuery, error: Invalid | Conflict | None = None) -> str:
-    walk = mover(
-        current_actor(), url_for(".move_folder_form", folder_id=folder.id), query, folder.parent_id, moving=folder.id
-    )
-    return render_template(
-        "folders/move.html",
-        folder=folder,
-        form=form_of(error, field="parent_id"),
-        back_url=_url(folder.parent_id),
-        breadcrumbs=crumbs_to(current_actor(), folder.id),
-        **walk,
-    )
-
-
-def _url(folder_id: UUID | None) -> str:
-    if folder_id is None:
-        return url_for("files_pages.list_files")
-    return url_for("folders_pages.show_folder", folder_id=folder_id)
+def move_folder(folder_id: UUID) -> placing.Page:
+    """Move it with all that is inside."""
+    return placing.move(FOLDER, folder_id)

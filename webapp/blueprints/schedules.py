@@ -12,8 +12,8 @@ from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
-from webapp.http.rows import form_of, merge_page
-from webapp.http.schedulerows import firing_rows, schedule_row, schedule_rows
+from webapp.http.rows import form_of, zone_words
+from webapp.http.schedulerows import CATCH_UPS, firing_rows, merge_schedule, schedule_row, schedule_rows
 from webapp.services import schedules
 from webapp.services.cursors import Page
 from webapp.services.schedules import FiringQuery, Firings, ScheduleChange, ScheduleFilter, ScheduleView
@@ -94,10 +94,7 @@ def change_schedule_page(schedule_id: UUID) -> str | Response | tuple[str, int]:
     except Invalid as error:
         return _page(schedules.show_schedule(actor, schedule_id), error), error.status
     except Stale:
-        theirs = schedules.show_schedule(actor, schedule_id)
-        labels = {"cron": _("Cron expression"), "zone": _("Time zone"), "catch_up": _("After a downtime")}
-        row = schedule_row(actor, theirs)
-        return merge_page(row["title"], here, theirs.version, labels, theirs), 409
+        return merge_schedule(actor, schedules.show_schedule(actor, schedule_id))
     if wish.model_fields_set == {"enabled"}:
         flash(_("The schedule runs again.") if wish.enabled else _("The schedule is paused."), "success")
         return redirect(url_for(".list_schedules"))
@@ -132,7 +129,8 @@ def _page(schedule: ScheduleView, error: Invalid | None = None) -> str:
         "schedules/show.html",
         schedule=schedule_row(current_actor(), schedule),
         form=form,
-        zones=[(name, name.replace("_", " ")) for name in sorted(available_timezones())],
+        zones=[(name, zone_words(name)) for name in sorted(available_timezones())],
+        catch_ups=list(CATCH_UPS.items()),
         **_preview(schedule.id, FiringQuery.model_construct(cron=typed.get("cron"), zone=typed.get("zone"))),
     )
 

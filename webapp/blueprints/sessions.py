@@ -7,6 +7,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from webapp.http.answers import gives
+from webapp.http.conditional import expected_version
 from webapp.http.devices import device_of
 from webapp.http.formats import ago, exact
 from webapp.http.guard import current_actor, guard
@@ -30,10 +31,10 @@ def list_sessions(query: SessionFilter) -> Page[SessionView]:
 
 @api.delete("/sessions/<uuid:session_id>")
 @guard("account.write")
-@gives(None, status=204, errors=(404,))
+@gives(None, status=204, errors=(404, 412))
 def end_session(session_id: UUID) -> None:
     """End one of your sessions."""
-    sessions.end_session(current_actor(), session_id)
+    sessions.end_session(current_actor(), session_id, expected_version())
 
 
 @pages.get("/account/sessions", endpoint="list_sessions")

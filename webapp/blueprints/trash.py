@@ -5,15 +5,15 @@ from uuid import UUID
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from werkzeug.wrappers import Response
 
-from webapp.errors import Invalid
+from webapp.errors import Invalid, Stale
 from webapp.http.answers import gives
 from webapp.http.conditional import expected_version
 from webapp.http.formats import size
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
-from webapp.http.rows import form_of, trash_rows
+from webapp.http.merges import Answer, merge_page
+from webapp.http.rows import folder_url, form_of, trash_rows
 from webapp.services import purges, trash
 from webapp.services.cursors import Page
 from webapp.services.files import FileView
@@ -35,10 +35,10 @@ def list_trash(query: TrashQuery) -> Page[FileView]:
 
 @api.post("/files/<uuid:file_id>/restoration")
 @guard("files.write")
-@gives(FileView, errors=(404,))
+@gives(FileView, errors=(404, 412))
 def restore_file(file_id: UUID) -> FileView:
     """Take a file out of the trash: back to its folder, or to the top when that is gone."""
-    return trash.restore_file(current_actor(), file_id)
+    return trash.restore_file(current_actor(), file_id, expected_version())
 
 
 @api.delete("/trash/<uuid:file_id>")
@@ -68,13 +68,14 @@ def list_trash_page() -> str:
 
 @pages.post("/trash/<uuid:file_id>/restoration", endpoint="restore_file")
 @guard("files.write")
-def restore_file_page(file_id: UUID) -> Response:
+def restore_file_page(file_id: UUID) -> Answer:
     """Restore and go to where the file is now."""
-    file = trash.restore_file(current_actor(), file_id)
+    try:
+        file = trash.restore_file(current_actor(), file_id, expected_version())
+    except Stale:
+        return _ask_again(file_id, url_for(".restore_file", file_id=file_id), _("Restore"))
     flash(_("“%(name)s” restored.", name=file.name), "success")
-    if file.folder_id is None:
-        return redirect(url_for("files_pages.list_files"))
-    return redirect(url_for("folders_pages.show_folder", folder_id=file.folder_id))
+    return redirect(folder_url(file.folder_id))
 
 
 @pages.get("/trash/<uuid:file_id>/removal")
@@ -86,7 +87,7 @@ def purge_file_form(file_id: UUID) -> str:
 
 @pages.post("/trash/<uuid:file_id>/removal", endpoint="purge_file")
 @guard("files.write")
-def purge_file_page(file_id: UUID) -> Response | tuple[str, int]:
+def purge_file_page(file_id: UUID) -> Answer:
     """Remove it once its name was typed."""
     actor = current_actor()
     file = purges.show_trashed(actor, file_id)
@@ -95,7 +96,10 @@ def purge_file_page(file_id: UUID) -> Response | tuple[str, int]:
             raise Invalid.field("name", "confirmation", "Type the name as it stands above.")
     except Invalid as error:
         return _removal_form(file_id, error), error.status
-    purges.purge_file(actor, file_id, expected_version())
+    try:
+        purges.purge_file(actor, file_id, expected_version())
+    except Stale:
+        return _ask_again(file_id, url_for(".purge_file", file_id=file_id), _("Remove for good"))
     flash(_("“%(name)s” was removed for good.", name=file.name), "success")
     return redirect(url_for(".list_trash"))
 
@@ -109,7 +113,7 @@ def empty_trash_form() -> str:
 
 @pages.post("/trash/removal", endpoint="empty_trash")
 @guard("files.write")
-def empty_trash_page() -> Response | tuple[str, int]:
+def empty_trash_page() -> Answer:
     """Empty it once the number of files was typed; when files came meanwhile, it is asked again."""
     actor = current_actor()
     try:
@@ -121,6 +125,11 @@ def empty_trash_page() -> Response | tuple[str, int]:
     gone = ngettext("%(num)d file was removed for good.", "%(num)d files were removed for good.", done.files)
     flash(f"{gone} {_('The rest follows.')}" if done.continues else gone, "success")
     return redirect(url_for(".list_trash"))
+
+
+def _ask_again(file_id: UUID, action: str, deed: str) -> Answer:
+    file = purges.show_trashed(current_actor(), file_id)
+    return merge_page(file.name, action, file.version, url_for(".list_trash"), deed=deed)
 
 
 def _removal_form(file_id: UUID, error: Invalid | None = None) -> str:

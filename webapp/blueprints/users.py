@@ -14,7 +14,8 @@ from webapp.http.conditional import expected_version
 from webapp.http.formats import ago
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, takes
-from webapp.http.rows import form_of, merge_page
+from webapp.http.merges import choice, merge_page
+from webapp.http.rows import form_of, zone_words
 from webapp.services import users
 from webapp.services.users import MyChange, UserView
 
@@ -58,9 +59,9 @@ def change_account() -> str | Response | tuple[str, int]:
     except Invalid as error:
         return _account_page(error), error.status
     except Stale:
-        mine = users.show_me(actor)
-        labels = {"name": _("Name"), "time_zone": _("Time zone")}
-        return merge_page(_("Account"), url_for("users_pages.change_account"), mine.version, labels, mine), 409
+        mine, here = users.show_me(actor), url_for("users_pages.show_account")
+        zone = choice("time_zone", _("Time zone"), mine.time_zone, zone_words)
+        return merge_page(_("Account"), here, mine.version, here, [choice("name", _("Name"), mine.name), zone])
     flash(_("Saved."), "success")
     return redirect(url_for("users_pages.show_account"))
 
@@ -69,5 +70,5 @@ def _account_page(error: Invalid | None = None) -> str:
     mine = users.show_me(current_actor())
     shown = {**msgspec.structs.asdict(mine), "created_text": ago(mine.created_at),
              "roles_text": ", ".join(str(ROLES.get(role, role)) for role in mine.roles)}  # fmt: skip
-    zones = [("", _("As the server")), *((name, name.replace("_", " ")) for name in sorted(available_timezones()))]
+    zones = [(name, zone_words(name)) for name in ("", *sorted(available_timezones()))]
     return render_template("users/account.html", user=shown, form=form_of(error), time_zones=zones)

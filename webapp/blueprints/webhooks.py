@@ -11,8 +11,9 @@ from webapp.errors import Conflict, Invalid, Stale
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
 from webapp.http.guard import current_actor, guard
-from webapp.http.hookrows import delivery_page, form_page, hook_page, hook_rows, merge_hook, secret_page
+from webapp.http.hookrows import ask_again, delivery_page, form_page, hook_page, hook_rows, merge_hook, secret_page
 from webapp.http.inputs import read_form, read_query, takes
+from webapp.http.merges import Answer
 from webapp.services import deliveries, webhooks
 from webapp.services.cursors import Page
 from webapp.services.deliveries import DeliveryCard, DeliveryFilter, DeliveryView, Replayed, ReplayWish, Which
@@ -152,7 +153,7 @@ def webhook_form() -> str:
 
 @pages.post("/admin/webhooks", endpoint="create_webhook")
 @guard("webhooks.write")
-def create_webhook_page() -> Response | tuple[str, int]:
+def create_webhook_page() -> Answer:
     """Make it and show its secret, this once; a refused address comes back in the form."""
     try:
         made = webhooks.create_webhook(current_actor(), read_form(WebhookForm))
@@ -184,7 +185,7 @@ def change_webhook_form(webhook_id: UUID) -> str:
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/settings", endpoint="change_webhook")
 @guard("webhooks.write")
-def change_webhook_page(webhook_id: UUID) -> Response | tuple[str, int]:
+def change_webhook_page(webhook_id: UUID) -> Answer:
     """Save it; where it was saved from elsewhere meanwhile, the person chooses."""
     actor = current_actor()
     try:
@@ -192,7 +193,7 @@ def change_webhook_page(webhook_id: UUID) -> Response | tuple[str, int]:
         wish = WebhookChange(name=whole.name, url=whole.url, events=whole.events)
         webhooks.change_webhook(actor, webhook_id, wish, expected_version())
     except Stale:
-        return merge_hook(webhooks.show_webhook(actor, webhook_id)), 409
+        return merge_hook(webhooks.show_webhook(actor, webhook_id))
     except Invalid as error:
         return form_page(webhooks.show_webhook(actor, webhook_id), error), error.status
     flash(_("Saved."), "success")
@@ -201,27 +202,39 @@ def change_webhook_page(webhook_id: UUID) -> Response | tuple[str, int]:
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/pause")
 @guard("webhooks.write")
-def pause_webhook(webhook_id: UUID) -> Response:
+def pause_webhook(webhook_id: UUID) -> Answer:
     """Send nothing more until it is resumed."""
-    webhooks.change_webhook(current_actor(), webhook_id, WebhookChange(enabled=False))
-    flash(_("The webhook is paused."), "success")
-    return redirect(url_for(".show_webhook", webhook_id=webhook_id))
+    return _switch(webhook_id, enabled=False)
 
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/resumption")
 @guard("webhooks.write")
-def resume_webhook(webhook_id: UUID) -> Response:
+def resume_webhook(webhook_id: UUID) -> Answer:
     """Send again, also what waited."""
-    webhooks.change_webhook(current_actor(), webhook_id, WebhookChange(enabled=True))
-    flash(_("The webhook sends again, and what waited is on its way."), "success")
+    return _switch(webhook_id, enabled=True)
+
+
+def _switch(webhook_id: UUID, *, enabled: bool) -> Answer:
+    actor = current_actor()
+    try:
+        webhooks.change_webhook(actor, webhook_id, WebhookChange(enabled=enabled), expected_version())
+    except Stale:
+        endpoint, deed = ("resume_webhook", _("Resume")) if enabled else ("pause_webhook", _("Pause"))
+        return ask_again(webhooks.show_webhook(actor, webhook_id), endpoint, deed)
+    done = _("The webhook sends again, and what waited is on its way.") if enabled else _("The webhook is paused.")
+    flash(done, "success")
     return redirect(url_for(".show_webhook", webhook_id=webhook_id))
 
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/removal", endpoint="delete_webhook")
 @guard("webhooks.write")
-def delete_webhook_page(webhook_id: UUID) -> Response:
-    """Remove it."""
-    webhooks.delete_webhook(current_actor(), webhook_id, expected_version())
+def delete_webhook_page(webhook_id: UUID) -> Answer:
+    """Remove it; what was changed meanwhile is asked about once more."""
+    actor = current_actor()
+    try:
+        webhooks.delete_webhook(actor, webhook_id, expected_version())
+    except Stale:
+        return ask_again(webhooks.show_webhook(actor, webhook_id), "delete_webhook", _("Remove webhook"))
     flash(_("The webhook is gone."), "success")
     return redirect(url_for(".list_webhooks"))
 

@@ -1,14 +1,27 @@
 """Versions in requests: If-Match and If-None-Match (RFC 9110, 13), and the `version` field of forms."""
 
 import re
+from collections.abc import Callable
+from typing import Protocol
 
 from flask import request
 
 from webapp.errors import Malformed, Stale
 
 # Compression and proxies mark the tags they pass on ("7:br", W/"7"); it is the same version.
-TAG = re.compile(r'(?:W/)?"(\d{1,18})(?::[a-z]+)?"')
+TAG = re.compile(r'(?:W/)?"(\d{1,18})(?:\.(\d+))?(?::[a-z]+)?"')
+CONTENT_TAG = re.compile(r'"([0-9a-f]{64})"')
 CHANGED = "Somebody changed this in the meantime. Load it again and repeat your change."
+
+
+class Contents(Protocol):
+    """A file's content as its ETag names it, and the version of the file that holds it."""
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
 
 
 def expected_version() -> int | None:
@@ -16,6 +29,8 @@ def expected_version() -> int | None:
 
     Raises Stale for a tag that no version of ours ever had, Malformed for several tags or a broken number.
     """
+    if "If-None-Match" in request.headers:  # only for reads does it mean anything here; to pass it over loses updates
+        raise Malformed("Name the version you saw in If-Match; If-None-Match is for reading.")
     header = request.headers.get("If-Match")
     if header is not None:
         return _version_of(header.strip())
@@ -29,12 +44,25 @@ def expected_version() -> int | None:
     return int(field)
 
 
-def matches_known(version: int) -> bool:
-    """Whether If-None-Match already names this version."""
+def expected_content(present: Callable[[], Contents]) -> int | None:
+    """The same for content, which has an ETag of its own: its digest stands for the version that holds it now."""
+    digest = CONTENT_TAG.fullmatch(request.headers.get("If-Match", "").strip())
+    if digest is not None and (file := present()).sha256 == digest[1]:
+        return file.version
+    return expected_version()
+
+
+def tag_of(version: int, mark: str = "") -> str:
+    """The ETag of a version. `mark` (digits) tells apart what the vault itself found out since; changes ignore it."""
+    return f'"{version}.{mark}"' if mark else f'"{version}"'
+
+
+def matches_known(version: int, mark: str = "") -> bool:
+    """Whether If-None-Match already names this version and mark."""
     header = request.environ.get("HTTP_IF_NONE_MATCH")
     if header is None:
         return False
-    return header.strip() == "*" or str(version) in TAG.findall(header)
+    return header.strip() == "*" or (str(version), mark) in TAG.findall(header)
 
 
 def _version_of(header: str) -> int | None:

@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 
 from webapp.errors import Conflict, Invalid
 from webapp.http.formats import ago, exact
+from webapp.http.merges import Answer, Choice, choice, merge_page
 from webapp.http.rows import form_of
 from webapp.services.cursors import Page
 from webapp.services.deliveries import AttemptView, DeliveryCard, DeliveryView
@@ -104,20 +105,21 @@ def form_page(hook: WebhookView | None = None, error: Invalid | Conflict | None 
     )
 
 
-def merge_hook(hook: WebhookView) -> str:
+def merge_hook(hook: WebhookView) -> Answer:
     """Theirs and yours, to choose per field."""
-    theirs = {"name": hook.name, "url": hook.url, "events": ", ".join(hook.events)}
-    yours = {"name": request.form.get("name", ""), "url": request.form.get("url", ""),
-             "events": ", ".join(sorted(set(split_events(request.form.getlist("events")))))}  # fmt: skip
-    labels = {"name": _("Name"), "url": _("Address"), "events": _("Events")}
-    return render_template(
-        "conflict.html",
-        title=hook.name,
-        fields=[{"name": n, "label": labels[n], "theirs": theirs[n], "yours": yours[n]} for n in labels],
-        action=url_for("webhooks_pages.change_webhook", webhook_id=hook.id),
-        version=hook.version,
-        back_url=url_for("webhooks_pages.show_webhook", webhook_id=hook.id),
+    here = url_for("webhooks_pages.show_webhook", webhook_id=hook.id)
+    typed = ", ".join(sorted(set(split_events(request.form.getlist("events")))))
+    fields = [choice("name", _("Name"), hook.name), choice("url", _("Address"), hook.url),
+              Choice("events", _("Events"), ", ".join(hook.events), typed)]  # fmt: skip
+    return merge_page(
+        hook.name, url_for("webhooks_pages.change_webhook", webhook_id=hook.id), hook.version, here, fields
     )
+
+
+def ask_again(hook: WebhookView, endpoint: str, deed: str) -> Answer:
+    """Whether to do a deed all the same to a webhook that was changed meanwhile."""
+    here, action = (url_for(f"webhooks_pages.{name}", webhook_id=hook.id) for name in ("show_webhook", endpoint))
+    return merge_page(hook.name, action, hook.version, here, deed=deed)
 
 
 def secret_page(made: NewSecretView, *, fresh: bool) -> Response:

@@ -150,6 +150,15 @@ def _folder_name(actor: Actor, folder_id: UUID | None) -> str:
         return str(_("a folder that is gone"))
 
 
+def folder_path(actor: Actor, folder_id: str) -> str:
+    """The way to a folder in words, as a form spells it: "" is the top."""
+    try:
+        trail = folders.list_crumbs(actor, UUID(folder_id)) if folder_id else []
+    except (Missing, ValueError):
+        return str(_("a folder that is gone"))
+    return " / ".join([str(_("Files")), *(crumb.name for crumb in trail)])
+
+
 def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
     """Variables of one file's page, without its jobs."""
     icon, words = kind_of(file.mime)
@@ -238,10 +247,6 @@ def form_of(error: HoldfastError | None, *, field: str = "") -> dict[str, Any]:
     return {"values": typed, "errors": faults or [{"field": place, "message": _(error.detail)}]}
 
 
-def merge_page(title: str, action: str, version: int, labels: dict[str, str], theirs: object) -> str:
-    """Theirs and yours, to choose per field; posting it again carries the newest version."""
-    fields = [
-        {"name": name, "label": label, "theirs": getattr(theirs, name), "yours": request.form.get(name, "")}
-        for name, label in labels.items()
-    ]
-    return render_template("conflict.html", title=title, fields=fields, action=action, version=version)
+def zone_words(name: str) -> str:
+    """A time zone as people read it; none is the server's."""
+    return name.replace("_", " ") if name else str(_("As the server"))

@@ -9,6 +9,8 @@ from flask_babel import gettext as _
 
 from webapp.http.formats import ago, exact
 from webapp.http.jobrows import STATES, TITLES
+from webapp.http.merges import Answer, choice, merge_page
+from webapp.http.rows import zone_words
 from webapp.policies import Actor
 from webapp.services.cursors import Page
 from webapp.services.schedules import Firings, ScheduleView
@@ -24,6 +26,10 @@ PURPOSES = {
     "upkeep.sweep_expired": lazy_gettext("Forgets ended sign-ins, old jobs and answers that nobody asks for again."),
     "upkeep.purge_trash": lazy_gettext("Removes trashed files for good once they have lain there long enough."),
     "upkeep.scrub_blobs": lazy_gettext("Reads part of the store again and finds damage before a person does."),
+}
+CATCH_UPS = {
+    "once": lazy_gettext("Run once what was missed"),
+    "skip": lazy_gettext("Wait for the next time"),
 }
 
 
@@ -52,6 +58,19 @@ def schedule_row(actor: Actor, schedule: ScheduleView) -> dict[str, Any]:
         "state_text": str(state), "tone": tone,
         "job_url": f"/jobs/{schedule.last_job}" if schedule.last_job and actor.can("jobs.read") else None,
     }  # fmt: skip
+
+
+def merge_schedule(actor: Actor, schedule: ScheduleView) -> Answer:
+    """What was saved meanwhile beside what the form holds; its buttons for pausing have one field, it has three."""
+    row = schedule_row(actor, schedule)
+    states = {"true": _("Runs"), "false": _("Paused")}
+    fields = [
+        choice("enabled", _("State"), str(schedule.enabled).lower(), lambda value: states.get(value, value)),
+        choice("cron", _("Cron expression"), schedule.cron),
+        choice("zone", _("Time zone"), schedule.zone, zone_words),
+        choice("catch_up", _("After a downtime"), schedule.catch_up, lambda rule: str(CATCH_UPS.get(rule, rule))),
+    ]
+    return merge_page(row["title"], row["url"], schedule.version, row["url"], fields)
 
 
 def firing_rows(firings: Firings) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def live_sessions_of(user_id: int, moment: datetime) -> Select[Any]:
     """Columns of the user's sign-ins that have neither ended nor run out, newest activity first."""
     return (
         live(Session, Session.id, Session.uuid, Session.kind, Session.created_at, Session.seen_at, Session.expires_at,
-             Session.address, Session.agent)
+             Session.address, Session.agent, Session.version)
         .where(Session.user_id == user_id, Session.expires_at > moment)
         .order_by(Session.seen_at.desc(), Session.id.desc())
     )  # fmt: skip

@@ -60,13 +60,6 @@ class FileChange(Input):
     tags: Annotated[list[Tag] | None, Field(max_length=50)] = None
 
 
-class FileRename(Input):
-    """A new name."""
-
-    model_config = ConfigDict(str_strip_whitespace=False)
-    name: NAME
-
-
 class FileMove(Input):
     """Another folder; none is the top."""
 

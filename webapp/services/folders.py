@@ -41,8 +41,8 @@ class FolderChange(Input):
     parent_id: UUID | None = None
 
 
-class FolderRename(Input):
-    """A new name."""
+class Rename(Input):
+    """A new name, of a folder or a file."""
 
     model_config = ConfigDict(str_strip_whitespace=False)
     name: NAME

@@ -13,10 +13,10 @@ from sqlalchemy import bindparam, tuple_
 
 from webapp.config import current_settings
 from webapp.db import after_commit, db, read_row, read_rows, transactional
-from webapp.errors import Missing, Unauthenticated
+from webapp.errors import Missing, Stale, Unauthenticated
 from webapp.infra.clock import now
 from webapp.infra.memory import Memory
-from webapp.models.record import change_rows
+from webapp.models.record import change_rows, live
 from webapp.models.sessions import Session, live_identity, live_sessions_of
 from webapp.policies import Actor, permissions_of
 from webapp.services.cursors import Page, decode_cursor, page_of
@@ -76,6 +76,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime
     expires_at: datetime
     current: bool
+    version: int
 
 
 _identities: Memory[str | int | UUID, Identity] = Memory(max_age=1.0, size=4096)
@@ -150,9 +151,13 @@ def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
 
 
 @transactional
-def end_session(actor: Actor, session_id: UUID) -> None:
-    """End one session of the actor: its cookie, access tokens and refresh tokens are dead. Raises Missing."""
-    if not _end(actor, Session.uuid == session_id, Session.user_id == actor.id):
+def end_session(actor: Actor, session_id: UUID, expected: int | None = None) -> None:
+    """End one session of the actor: its cookie, access tokens and refresh tokens are dead. Raises Missing, Stale."""
+    mine = (Session.uuid == session_id) & (Session.user_id == actor.id)
+    seen = () if expected is None else (Session.version == expected,)
+    if not _end(actor, mine, *seen):
+        if seen and db.session.scalar(live(Session, Session.id).where(mine)):
+            raise Stale("This session was changed in the meantime.")
         raise Missing("There is no such session.")
 
 
@@ -209,4 +214,5 @@ def _remembered(key: str | int | UUID, statement: Any, value: str | int | UUID) 
 
 def _view(row: Any, actor: Actor) -> SessionView:
     return SessionView(id=row.uuid, kind=row.kind, address=row.address, agent=row.agent, created_at=row.created_at,
-                       seen_at=row.seen_at, expires_at=row.expires_at, current=row.id == actor.session_id)  # fmt: skip
+                       seen_at=row.seen_at, expires_at=row.expires_at, current=row.id == actor.session_id,
+                       version=row.version)  # fmt: skip

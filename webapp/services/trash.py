@@ -46,16 +46,17 @@ def trash_file(actor: Actor, file_id: UUID, expected: int | None = None) -> File
 
 
 @transactional
-def restore_file(actor: Actor, file_id: UUID) -> FileView:
+def restore_file(actor: Actor, file_id: UUID, expected: int | None = None) -> FileView:
     """Take a file out of the trash, back to its folder, or to the top when that is gone.
 
-    A name taken meanwhile makes it “name (1)”. Raises Missing for a file that is not in the trash.
+    A name taken meanwhile makes it “name (1)”. Raises Missing for a file that is not in the trash, Stale.
     """
     require(actor, "files.write")
     lock_tree(actor.id)
     file = db.session.scalar(deleted_file(actor.id, file_id))
     if file is None:
         raise Missing("There is no such file in the trash.")
+    check_version(file.version, expected)
     if file.folder_id and not db.session.scalar(live(Folder, Folder.id).where(Folder.id == file.folder_id)):
         file.folder_id = None
     before = file.name
