@@ -48,13 +48,20 @@ def ago(moment: datetime | None) -> str:
     if abs(apart.total_seconds()) < 10:
         return str(gettext("just now"))
     seconds = round(apart.total_seconds())
-    grain = 1 if abs(seconds) < 3600 else 60 if abs(seconds) < 86_400 else 3600
+    grain = 1 if abs(seconds) < 60 else 60 if abs(seconds) < 86_400 else 3600
     return _span(round(seconds / grain) * grain, get_locale())
 
 
 def exact(moment: datetime | None) -> str:
     """Date and time to the second in the person's own time zone."""
     return "" if moment is None else _instant(moment.replace(microsecond=0), get_locale(), get_timezone())
+
+
+def on_day(moment: datetime) -> str:
+    """Date with its weekday, and the time to the minute, in the person's own time zone: Mon, Nov 30, 2026, 07:00."""
+    zone, locale = get_timezone(), get_locale()
+    day = dates.format_skeleton("yMMMEd", moment.astimezone(zone), locale=locale)
+    return f"{day}, {dates.format_time(moment, 'short', tzinfo=zone, locale=locale)}"
 
 
 # Babel takes 30 to 100 µs for each, three times a row; most rows say today what they said a moment ago.
@@ -67,7 +74,7 @@ def _decimal(value: float, digits: str, locale: Locale | None) -> str:
 
 @lru_cache(maxsize=4096)
 def _span(seconds: int, locale: Locale | None) -> str:
-    return dates.format_timedelta(seconds, add_direction=True, threshold=1.2, locale=locale)
+    return dates.format_timedelta(seconds, add_direction=True, threshold=0.975, locale=locale)
 
 
 @lru_cache(maxsize=16_384)

@@ -7,7 +7,7 @@ from flask import url_for
 from flask_babel import format_time, get_locale, lazy_gettext
 from flask_babel import gettext as _
 
-from webapp.http.formats import ago, exact
+from webapp.http.formats import ago, exact, on_day
 from webapp.http.jobrows import STATES, TITLES
 from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rows import zone_words
@@ -74,8 +74,8 @@ def merge_schedule(actor: Actor, schedule: ScheduleView) -> Answer:
 
 
 def firing_rows(firings: Firings) -> list[dict[str, Any]]:
-    """The next firings, each relative and exact."""
-    return [{"at": at, "text": ago(at), "exact": exact(at)} for at in firings.items]
+    """The next firings, each relative and exact, with its weekday: most rules are about those."""
+    return [{"at": at, "text": ago(at), "exact": on_day(at)} for at in firings.items]
 
 
 def in_words(cron: str) -> str:
