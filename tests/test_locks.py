@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
@@ -18,11 +19,13 @@ from flask.testing import FlaskClient
 from webapp.config import Settings, current_settings, use_settings
 from webapp.db import transaction
 from webapp.errors import Conflict, Locked
-from webapp.infra.locks import AdvisoryLock, Held, RedisLock, RowLock, locked
+from webapp.infra.locks import AdvisoryLock, Held, RedisLock, RowLock, _issue, _new, locked
+from webapp.infra.storage import LocalStore
 from webapp.policies import Actor
-from webapp.services import files
+from webapp.services import blobs, files, inspections, scrubs
 
 from .servers import PrivateRedis
+from .vault import Vault
 
 ROOT = Path(__file__).parent.parent
 HOLDER = """
@@ -125,6 +128,35 @@ def test_waiting_is_bounded_and_other_names_are_free(app: Flask, kind: type[Held
         assert pool.submit(other, "deed", 0.3).result() == "423 1.0"
         assert pool.submit(other, "another", 0).result() == "taken"
     assert other("deed", 0) == "taken"
+
+
+def test_ten_who_want_it_again_and_again_all_get_their_share(app: Flask, kind: type[Held]) -> None:
+    """Nobody is passed over: not by those who have just left, nor by those who came later."""
+    end, shares = time.monotonic() + 3, [0] * 10
+
+    def work(number: int) -> None:
+        with app.app_context():
+            while time.monotonic() < end:
+                with locked("deed", wait=30):
+                    shares[number] += 1
+                    time.sleep(0.005)
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(work, range(10)))
+    assert min(shares) >= sum(shares) / 10 / 4, shares
+
+
+def test_ten_who_wait_too_long_all_give_up_in_time_and_leave_nothing_behind(app: Flask, kind: type[Held]) -> None:
+    def wait(_: int) -> float:
+        begun = time.monotonic()
+        with app.app_context(), pytest.raises(Locked), locked("deed", wait=0.5):
+            pass
+        return time.monotonic() - begun
+
+    with locked("deed"), ThreadPoolExecutor(10) as pool:
+        assert max(pool.map(wait, range(10))) < 5
+    with locked("deed", wait=0) as held:
+        assert held.fence >= 2
 
 
 def test_a_killed_holder_frees_its_lock_within_its_time(kind: type[Held]) -> None:
@@ -239,5 +271,45 @@ def test_moves_of_one_owner_wait_for_each_other(app: Flask, member: Actor) -> No
             return "moved"
 
     with ThreadPoolExecutor(2) as pool:
+        with locked(f"tree:{member.id}"):
+            waiting = pool.submit(move, (one.id, None))
+            time.sleep(0.3)
+            assert not waiting.done()
+        assert waiting.result() == "moved"
         outcome = sorted(pool.map(move, [(one.id, two.id), (two.id, one.id)]))
     assert outcome == ["cycle", "moved"]
+
+
+def test_a_second_sweep_and_a_second_scrub_are_refused_while_one_runs(app: Flask, kind: type[Held]) -> None:
+    for name, deed in (("sweep", blobs.sweep_blobs), ("scrub", lambda: scrubs.scrub_blobs(Mock()))):
+        with locked(name), pytest.raises(Locked):
+            deed()
+        deed()
+
+
+def test_a_scrub_that_lost_its_lock_marks_nothing(
+    vault: Vault, kind: type[Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker slept until the job was given to another, which is the newest holder now."""
+    file = vault.upload("a.txt", b"whole")
+
+    def overtaken(*_: object) -> bool:
+        assert _issue(_new("scrub", 60), only_free=False)
+        return False
+
+    monkeypatch.setattr(scrubs, "_is_whole", overtaken)
+    with pytest.raises(Conflict, match="went to somebody else"):
+        scrubs.scrub_blobs(Mock())
+    assert vault.content(file["id"]).data == b"whole"
+
+
+def test_a_scrub_keeps_its_lock_while_it_reads_one_large_content(
+    vault: Vault, kind: type[Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.upload("a.txt", b"x" * 4096)
+    kept: list[str] = []
+    monkeypatch.setattr(Held, "keep", lambda held: kept.append(held.name))
+    monkeypatch.setattr(inspections, "REPORT_EVERY", 0)
+    monkeypatch.setattr(LocalStore, "read", lambda *_: iter([b"x" * 1024] * 4))
+    scrubs.scrub_blobs(Mock())
+    assert kept == ["scrub"] * 4

@@ -1,6 +1,6 @@
 """Locks among processes and hosts: an owner's token, a time to live, and a fencing number that writes are checked by.
 
-On Redis where there is one, else PostgreSQL's advisory locks, else (SQLite, or Redis away) a row of `locks`.
+On Redis where there is one, else (or when it is away) PostgreSQL's advisory locks, on SQLite a row of `locks`.
 """
 
 import random
@@ -22,6 +22,7 @@ from webapp.db import Base, db, translated
 from webapp.errors import Conflict, Locked
 from webapp.infra.ids import wall_ms
 from webapp.infra.redis import Guarded
+from webapp.infra.turns import Turns
 
 locks = Table(
     "locks",
@@ -32,7 +33,7 @@ locks = Table(
     Column("expires_at_ms", BigInteger, nullable=False),
 )
 PREFIX = "holdfast:lock:"
-POLL = (0.02, 0.2)  # seconds, growing, between two tries of a waiting caller
+POLL = (0.01, 0.05)  # seconds, growing, between two tries of the one thread that is first in line
 TAKE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   redis.call('DEL', KEYS[2])
@@ -112,8 +113,10 @@ def locked(name: str, *, ttl: float = 30.0, wait: float = 5.0) -> Iterator[Held]
 
 def _new(name: str, ttl: float) -> Held:
     url = current_settings().redis_url
-    if url is not None:
-        return RedisLock(name, ttl, _redis(url.get_secret_value()))
+    return _of_database(name, ttl) if url is None else RedisLock(name, ttl, _redis(url.get_secret_value()))
+
+
+def _of_database(name: str, ttl: float) -> Held:
     return RowLock(name, ttl) if db.engine.dialect.name == "sqlite" else AdvisoryLock(name, ttl)
 
 
@@ -149,11 +152,23 @@ def _moment() -> Any:
     return literal_column("(extract(epoch from clock_timestamp()) * 1000)::bigint", BigInteger)
 
 
+_turns = Turns()
+
+
 class RowLock(Held):
-    """A row with an end, by the database's clock."""
+    """A row with an end, by the database's clock. Threads of a process stand in line; the first asks the row."""
 
     def take(self, wait: float) -> bool:
-        deadline, pause = time.monotonic() + wait, POLL[0]
+        deadline = time.monotonic() + wait
+        if not _turns.come(self.name, wait):
+            return False
+        try:
+            return self._ask(deadline)
+        finally:
+            _turns.leave(self.name)
+
+    def _ask(self, deadline: float) -> bool:
+        pause = POLL[0]
         while (fence := _issue(self, only_free=True)) is None:
             if time.monotonic() >= deadline:
                 return False
@@ -216,20 +231,21 @@ class AdvisoryLock(Held):
 
 
 class RedisLock(Held):
-    """A key with an end; who waits longest is woken first. Without Redis the row serves, and fences the two apart."""
+    """A key with an end; who waits longest is woken first. Without Redis the database's lock serves; fences tell the
+    holders of the two apart."""
 
     def __init__(self, name: str, ttl: float, redis: Guarded) -> None:
         super().__init__(name, ttl)
         self._redis = redis
         self._keys = (f"{PREFIX}{{{name}}}", f"{PREFIX}{{{name}}}:wake")
-        self._instead: RowLock | None = None
+        self._instead: Held | None = None
 
     def take(self, wait: float) -> bool:
         deadline = time.monotonic() + wait
         while True:
             left = self._redis.try_(lambda redis: redis.eval(TAKE, 2, *self._keys, self.token, int(self.ttl * 1000)))
             if left is None:
-                self._instead = RowLock(self.name, self.ttl)
+                self._instead = _of_database(self.name, self.ttl)
                 taken = self._instead.take(max(0.0, deadline - time.monotonic()))
                 self.fence, self.token = self._instead.fence, self._instead.token
                 return taken

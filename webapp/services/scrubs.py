@@ -14,6 +14,7 @@ from webapp.config import current_settings
 from webapp.db import db, read_rows, transactional
 from webapp.errors import Unavailable
 from webapp.infra.clock import now
+from webapp.infra.locks import Held, locked
 from webapp.infra.storage import store
 from webapp.models.files import Blob, File, FileVersion, any_locked_blob
 from webapp.models.record import any_state
@@ -47,32 +48,36 @@ def scrub_blobs(job: Work) -> dict[str, int]:
     """Read SCRUB_BYTES of the store again, mark what is not what was uploaded, clear the mark of what is whole again.
 
     Progress is kept blob by blob, so a check that is stopped goes on where it was. Raises Unavailable when the store
-    itself is away: then nothing is marked.
+    itself is away: then nothing is marked. One at a time, also after one was taken for dead: raises Locked, Conflict.
     """
+    with locked("scrub", ttl=60, wait=0) as held:
+        return _scrub(job, held)
+
+
+def _scrub(job: Work, held: Held) -> dict[str, int]:
     budget, deadline = current_settings().scrub_bytes, monotonic() + LONGEST
     done = {"contents": 0, "bytes": 0, "damaged": 0}
     for blob in _longest_unchecked():
         if done["bytes"] >= budget or monotonic() >= deadline:
             break
-        whole = _is_whole(blob, _Share(job, done["bytes"], blob.size, budget))
+        held.keep()
+        whole = _is_whole(blob, _Share(job, held, done["bytes"], blob.size, budget))
         for name, more in (("contents", 1), ("bytes", blob.size), ("damaged", not whole)):
             done[name] += more
-        if whole:
-            mark_whole(blob.id)
-        else:
-            _mark_damaged(blob)
+        _mark(blob, whole, held)
         job.progress(done["bytes"] * 100 / budget)
     log.info("scrubbed", **done)
     return done
 
 
 class _Share:
-    """Turns the percentage of one blob into that of the night's slice."""
+    """Turns the percentage of one blob into that of the night's slice, and keeps the lock while a large one is read."""
 
-    def __init__(self, job: Work, before: int, size: int, budget: int) -> None:
-        self.job, self.before, self.size, self.budget = job, before, size, budget
+    def __init__(self, job: Work, held: Held, before: int, size: int, budget: int) -> None:
+        self.job, self.held, self.before, self.size, self.budget = job, held, before, size, budget
 
     def progress(self, percent: float) -> None:
+        self.held.keep()
         self.job.progress(min(99, (self.before * 100 + self.size * percent) / self.budget))
 
 
@@ -95,6 +100,15 @@ def _is_whole(blob: Stored, job: Work) -> bool:
 
 
 @transactional
+def _mark(blob: Stored, whole: bool, held: Held) -> None:
+    """Write down what was found, unless another check began meanwhile: its finding is newer."""
+    held.guard()
+    if whole:
+        mark_whole(blob.id)
+    else:
+        _mark_damaged(blob)
+
+
 def _mark_damaged(stored: Stored) -> None:
     """Note the damage, and once for each file that holds these bytes: file.damaged."""
     blob = db.session.scalar(any_locked_blob(stored.id))
