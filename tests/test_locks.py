@@ -139,11 +139,11 @@ def test_ten_who_want_it_again_and_again_all_get_their_share(app: Flask, kind: t
             while time.monotonic() < end:
                 with locked("deed", wait=30):
                     shares[number] += 1
-                    time.sleep(0.005)
+                    time.sleep(0.02)
 
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(work, range(10)))
-    assert min(shares) >= sum(shares) / 10 / 4, shares
+    assert min(shares) >= sum(shares) / 10 / 3, shares
 
 
 def test_ten_who_wait_too_long_all_give_up_in_time_and_leave_nothing_behind(app: Flask, kind: type[Held]) -> None:
