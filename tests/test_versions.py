@@ -184,6 +184,14 @@ def test_who_asks_for_a_schedule_again_hears_that_it_fired_and_may_still_change_
     good(objects.program.call("PATCH", path, headers={"If-Match": tag}, json={"catch_up": "skip"}))
 
 
+def test_who_asks_for_a_delivery_again_hears_that_its_job_was_cancelled(objects: Objects) -> None:
+    path = objects.at[f"{HOOK}/deliveries/<uuid:delivery_id>"]
+    first = objects.program.call("GET", path)
+    good(objects.program.call("POST", f"/jobs/{first.json['job_id']}/cancellation"))
+    again = objects.program.call("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+    assert good(again, 200).json["state"] == "failed"
+
+
 class Form(NamedTuple):
     """A form of a page: where it posts, what the person typed, how somebody else changes the thing meanwhile, and which
     field (of the object a program sees at `seen`) then holds what: theirs, and yours."""

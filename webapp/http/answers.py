@@ -40,8 +40,8 @@ def gives(
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
 
-    A struct with a `version` (and a `mark`, see tag_of) gets an ETag and answers If-None-Match by 304; None answers
-    204; a Response passes. `or_view` is what the operation answers in the other of two cases, `extra` is merged into
+    A struct with a `version` gets an ETag (see tag_of) and answers If-None-Match by 304; None answers 204; a Response
+    passes. `or_view` is what the operation answers in the other of two cases, `extra` is merged into
     the operation of the OpenAPI document. What answers 201 honours Idempotency-Key; with `repeats` the view does so
     itself, because it reads its body itself.
     """
@@ -74,15 +74,11 @@ def answer(result: Any, status: int = 200) -> Response:
     location = None
     if isinstance(result, Created):
         location, result, status = result.url, result.view, 201
-    version, mark = getattr(result, "version", None), getattr(result, "mark", "")
-    headers = (
-        {"Cache-Control": "no-store"}
-        if version is None
-        else {"Cache-Control": "private, no-cache", "ETag": tag_of(version, mark)}
-    )
+    tag = tag_of(result)
+    headers = {"Cache-Control": "no-store"} if tag is None else {"Cache-Control": "private, no-cache", "ETag": tag}
     if location:
         headers["Location"] = location
-    if version is not None and request.method in {"GET", "HEAD"} and matches_known(version, mark):
+    if tag is not None and request.method in {"GET", "HEAD"} and matches_known(tag):
         return _empty(304, headers)
     return Response(encode(result), status=status, headers=headers, content_type="application/json")
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Protocol
+from zlib import crc32
 
 from flask import request
 
@@ -52,17 +53,23 @@ def expected_content(present: Callable[[], Contents]) -> int | None:
     return expected_version()
 
 
-def tag_of(version: int, mark: str = "") -> str:
-    """The ETag of a version. `mark` (digits) tells apart what the vault itself found out since; changes ignore it."""
-    return f'"{version}.{mark}"' if mark else f'"{version}"'
+def tag_of(view: object) -> str | None:
+    """The ETag of a struct: its version and, where it has facts `beside` that no change made, a mark of those.
+
+    Who asks again hears of such facts; changes ignore the mark. None for a struct without a version.
+    """
+    version, beside = getattr(view, "version", None), getattr(view, "beside", None)
+    if version is None:
+        return None
+    return f'"{version}"' if beside is None else f'"{version}.{crc32(repr(beside).encode())}"'
 
 
-def matches_known(version: int, mark: str = "") -> bool:
-    """Whether If-None-Match already names this version and mark."""
+def matches_known(tag: str) -> bool:
+    """Whether If-None-Match already names what this ETag stands for."""
     header = request.environ.get("HTTP_IF_NONE_MATCH")
     if header is None:
         return False
-    return header.strip() == "*" or (str(version), mark) in TAG.findall(header)
+    return header.strip() == "*" or TAG.findall(tag)[0] in TAG.findall(header)
 
 
 def _version_of(header: str) -> int | None:

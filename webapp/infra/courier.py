@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from webapp.errors import HoldfastError
 from webapp.infra.destinations import Destination, addresses_of, parse_destination
@@ -18,6 +19,7 @@ from webapp.infra.destinations import Destination, addresses_of, parse_destinati
 TOTAL = 15.0  # seconds for everything after the name is resolved, however slowly the other side drips
 READ = 64 * 1024  # bytes of an answer that are taken at most
 SHOWN = 2048  # bytes of it that are kept
+HEADERS, HEADER_NAME, HEADER_VALUE = 50, 100, 500  # how many are kept, and characters of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,18 @@ class _Line(http.client.HTTPConnection):
         self.wire: socket.socket | None = None  # `sock` is dropped when the head of the answer is read
 
     def connect(self) -> None:
-        self.wire = self.sock = socket.create_connection((self.address, self.destination.port), self.timeout)
+        self._hold(socket.create_connection((self.address, self.destination.port), self.timeout))
         if self.destination.scheme == "https":
             name, context = self.destination.host.rstrip("."), ssl.create_default_context()
             secured = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
-            self.wire = self.sock = secured
+            self._hold(secured)
             secured.do_handshake()
+
+    def _hold(self, wire: socket.socket) -> None:
+        """From now on the watchdog cuts this one. It barks once: when it was earlier, nobody would ever cut it."""
+        self.wire = self.sock = wire
+        if self.cut:
+            raise TimeoutError
 
     def cut_off(self) -> None:
         """End it from another thread: reads return at once. The plain socket's shutdown, because TLS would talk."""
@@ -103,7 +111,8 @@ def _exchange(line: _Line, body: bytes, headers: Mapping[str, str], begun: float
     line.putheader("Content-Length", str(len(body)))
     line.endheaders(body)
     response = line.getresponse()
-    known = {name: value[:500] for name, value in response.headers.items()}
+    found = islice(response.headers.items(), HEADERS)
+    known = {name[:HEADER_NAME]: value[:HEADER_VALUE] for name, value in found}
     text = _start_of(response)
     if line.cut:
         return Answer(None, known, text, _since(begun), line.address, f"No whole answer within {TOTAL:g} seconds.")

@@ -74,6 +74,11 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     version: int
 
+    @property
+    def beside(self) -> tuple[Any, ...]:
+        """What its job changes, though it raises no version."""
+        return (self.state, self.next_at, self.job_id)
+
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     """One request and its answer, of which the first 2 KB are kept. `duration` is milliseconds."""

@@ -113,7 +113,7 @@ def retry_after(headers: dict[str, str]) -> float:
         return float(value[:9])
     try:
         return max(0.0, (parsedate_to_datetime(value) - now()).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any, Literal
 from uuid import UUID
-from zlib import crc32
 
 import msgspec
 from pydantic import Field
@@ -78,9 +77,9 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
     @property
-    def mark(self) -> str:
-        """Tells two states of one version apart: a firing raises none, yet who asks again must hear of it."""
-        return str(crc32(repr((self.next_at, self.last_at, self.last_job, self.last_state)).encode()))
+    def beside(self) -> tuple[Any, ...]:
+        """What a firing changes, though it raises no version."""
+        return (self.next_at, self.last_at, self.last_job, self.last_state)
 
 
 class Firings(msgspec.Struct, frozen=True, kw_only=True):
