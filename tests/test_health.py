@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from webapp.config import use_settings
 from webapp.db import db
 from webapp.infra import probes
+from webapp.infra.inquiries import Inquiries
+from webapp.infra.layers import Layers
 from webapp.infra.storage import store
-from webapp.services import health
+from webapp.services import caches, conditions, health
 
 from .conftest import make_settings, migrate
 from .plumbing import make_app
@@ -35,8 +37,9 @@ def fresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    health._State.seen = health._State.jobs = health._State.job_threads = None
-    health._State.pending.clear()
+    health._State.seen = health._State.job_threads = None
+    health._State.inquiries = Inquiries(5)
+    conditions._State.inquiries = Inquiries(4)
 
 
 def ready(client: FlaskClient) -> tuple[int, dict[str, Any]]:
@@ -58,7 +61,7 @@ def test_it_says_names_and_states_only(client: FlaskClient) -> None:
 
 def test_an_answer_is_given_again_for_a_second(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(health, "_storage", lambda: asked.append(1) or True)
+    monkeypatch.setattr(health, "_storage", lambda: asked.append(1) or "")
     for _ in range(5):
         client.get("/health/ready")
     assert asked == [1]
@@ -103,10 +106,10 @@ def test_a_database_that_is_gone_makes_it_unready(tmp_path: Path) -> None:
 def test_what_hangs_is_late_and_asked_only_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def hang() -> bool:
+    def hang() -> str:
         asked.append(1)
         time.sleep(3)
-        return True
+        return ""
 
     monkeypatch.setattr(health, "_storage", hang)
     monkeypatch.setattr(health, "DEADLINE", 0.3)
@@ -149,7 +152,7 @@ def test_a_broker_that_answers_is_up() -> None:
     from .conftest import need
 
     need("rabbitmq")
-    assert probes.ping_broker(os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/"))
+    assert probes.probe_broker(os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/"))[0].isdecimal()
 
 
 def test_metrics_count_by_rule_not_by_path(client: FlaskClient) -> None:
@@ -227,8 +230,15 @@ def test_the_newest_revision_is_read_from_the_migrations() -> None:
     assert len(health.newest_revisions()) == 1
 
 
-def test_job_counts_are_kept_for_some_seconds(app: Flask) -> None:
-    use_settings(app.config["HOLDFAST_SETTINGS"])
-    first = health.count_jobs()
-    assert first["queued"] == 0
-    assert health.count_jobs() is first
+def test_jobs_are_counted_by_one_process_for_all(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not PrivateRedis.available():
+        pytest.skip("redis-server is not installed")
+    counted: list[int] = []
+    real = health._count_jobs
+    monkeypatch.setattr(health, "_count_jobs", lambda engine: counted.append(1) or real(engine))
+    with PrivateRedis() as redis:
+        for _ in range(3):  # as many processes, for all that their caches know
+            monkeypatch.setattr(caches, "layers", partial(lambda ours: ours, Layers(redis.url)))
+            assert health.count_jobs()["queued"] == 0
+            assert health.count_jobs()["queued"] == 0
+    assert counted == [1]

@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 
 from webapp.infra.far import PREFIX, FarCache
+from webapp.infra.figures import read_figures
 from webapp.infra.layers import Layers, Namespace
 from webapp.infra.near import MISSING, NearCache
 
@@ -188,14 +189,52 @@ def test_a_far_value_ends_and_is_no_pickle(redis: PrivateRedis) -> None:
     assert client.hget(key, "value") == msgspec.msgpack.encode(1)
 
 
-def test_matching_values_go_in_batches(redis: PrivateRedis) -> None:
-    far = FarCache(redis.url)
-    for number in range(1200):
-        found = far.look("many", f"{'odd' if number % 2 else 'even'}:{number}", [])
-        assert found
-        far.keep("many", f"{'odd' if number % 2 else 'even'}:{number}", b"x", found, 60, 60)
-    assert far.clear_matching("many", "odd:*") == 600
-    assert far.look("many", "even:0", []).what == "hit"  # type: ignore[union-attr]
+def test_emptying_a_namespace_frees_its_values_of_all_versions_in_batches_and_no_others(redis: PrivateRedis) -> None:
+    far, client = FarCache(redis.url), Redis.from_url(redis.url)
+    for name, count in (("many.1", 1200), ("many.2", 3), ("manyfold.1", 1)):
+        for number in range(count):
+            found = far.look(name, str(number), [])
+            assert found
+            far.keep(name, str(number), b"x", found, 60, 60)
+    client.config_resetstat()
+    assert far.empty("many.2")
+    commands = client.info("commandstats")
+    assert "cmdstat_keys" not in commands
+    assert 3 <= commands["cmdstat_unlink"]["calls"] <= 4
+    assert [key.decode() for key in client.keys(PREFIX + "*:v:*")] == [PREFIX + "{manyfold.1}:v:0"]
+
+
+def test_what_is_being_computed_while_a_namespace_is_emptied_does_not_come_back(layers: Layers) -> None:
+    def read_old_then_be_overtaken() -> int:
+        layers.empty(SPACE)
+        return 1
+
+    assert layers.get(SPACE, "a", read_old_then_be_overtaken, ["ana"]) == 1
+    assert layers.get(SPACE, "a", lambda: 2, ["ana"]) == 2
+
+
+def test_another_process_hears_that_a_namespace_is_empty(redis: PrivateRedis) -> None:
+    ours, theirs = Layers(redis.url), Layers(redis.url)
+    assert ours.get(SPACE, "a", lambda: 1) == theirs.get(SPACE, "a", lambda: 2) == 1
+    wait_until(lambda: Redis.from_url(redis.url).pubsub_numsub("holdfast:cache:clear")[0][1] >= 2, about="listeners")
+    ours.empty(SPACE)
+    wait_until(lambda: theirs.get(SPACE, "a", lambda: 3) == 3, about="the message")
+
+
+def test_more_clearings_than_can_be_remembered_clear_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not PrivateRedis.available():
+        pytest.skip("redis-server is not installed")
+    monkeypatch.setattr("webapp.infra.layers.MOST_OWED", 10)
+    with PrivateRedis() as server:
+        ours, other = Layers(server.url), Layers(server.url)
+        assert ours.get(SPACE, "a", lambda: 1, ["ana"]) == 1
+        server.stop()
+        for number in range(50):
+            ours.clear(SPACE, str(number) if number else "ana")
+        assert len(ours._owed) <= 12
+        server.start()
+        wait_until(lambda: ours._owed == {}, 10, about="the debt")
+        assert other.get(SPACE, "a", lambda: 2, ["ana"]) == 2
 
 
 @pytest.mark.parametrize("how", ["stop", "pause"])
@@ -220,12 +259,27 @@ def test_without_redis_reads_compute_and_clearing_is_made_up_for_later(how: str)
 def test_the_near_layer_is_bounded_by_entries_and_by_bytes() -> None:
     near = NearCache(entries=10, size=1000)
     for number in range(100):
-        near.put(str(number), number, (), 60, 10)
+        near.put(f"bounded.{number}", number, (), 60, 10)
     assert len(near) == 10
-    assert near.get("0", ()) is MISSING
-    assert near.get("99", ()) == 99
-    near.put("large", "x", (), 60, 950)
+    assert near.get("bounded.0", ()) is MISSING
+    assert near.get("bounded.99", ()) == 99
+    near.put("bounded.large", "x", (), 60, 950)
+    assert (samples("entries"), samples("bytes")) == (len(near), near.size)
     assert near.size <= 1000
     for number in range(30):
         near.clear_tag(str(number))
     assert len(near._marks) <= 10
+    near.clear()
+    assert (len(near), near.size, samples("entries"), samples("bytes")) == (0, 0, 0, 0)
+
+
+def samples(what: str) -> float:
+    """What the metrics say of the namespace of the test above."""
+    return read_figures()[f"holdfast_cache_near_{what}"][("bounded",)]
+
+
+def test_the_near_layer_sweeps_out_what_is_over() -> None:
+    near = NearCache()
+    for number in range(50):
+        near.put(f"swept.{number}", number, (), 0.0, 10)
+    assert len(near) <= 2

@@ -15,6 +15,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
     "events.read": ("Hear what happens to one's own jobs and files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "health.read": ("See the condition of the vault and its servers", frozenset({ADMIN})),
+    "health.write": ("Empty caches", frozenset({ADMIN})),
     "schedules.read": ("See when upkeep and other recurring jobs run", frozenset({ADMIN})),
     "schedules.write": ("Change, pause and run schedules", frozenset({ADMIN})),
     "jobs.write": ("Replay and cancel one's own jobs", frozenset({MEMBER, MANAGER, ADMIN})),

@@ -48,6 +48,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "remove for good": f"/trash/{gone}/removal",
         "empty trash": "/trash/removal",
         "schedules": "/admin/schedules",
+        "health": "/admin/health",
         "schedule": f"/admin/schedules/{schedule}",
         "all jobs": "/admin/jobs",
         "failed jobs": "/admin/jobs?state=failed",

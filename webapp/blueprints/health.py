@@ -1,19 +1,24 @@
-"""Is the process alive, is everything it needs there, what does it measure: for orchestrators and Prometheus."""
+"""Is the process alive, is everything there, what does it measure: for orchestrators, Prometheus, administrators."""
 
 import hmac
 import ipaddress
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from werkzeug.wrappers import Response as AnyResponse
 
 from webapp.config import current_settings
 from webapp.errors import HoldfastError, Refused
 from webapp.extensions import bearer_token
-from webapp.http.answers import encode
-from webapp.http.guard import public
+from webapp.http.answers import encode, gives
+from webapp.http.guard import current_actor, guard, public
+from webapp.http.healthrows import CACHES, condition_rows
 from webapp.http.metrics import exposition
-from webapp.services import health
+from webapp.services import conditions, health
+from webapp.services.conditions import Condition
 
 pages = Blueprint("health_pages", __name__)
+api = Blueprint("health_api", __name__)
 
 
 @pages.get("/health/live")
@@ -42,6 +47,38 @@ def show_metrics() -> Response:
     except HoldfastError:
         jobs = None
     return Response(exposition(jobs), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@api.get("/health")
+@guard("health.read")
+@gives(Condition)
+def show_health() -> Condition:
+    """The condition of the vault: its parts, caches, locks, connections, disk."""
+    return conditions.read_condition(current_actor())
+
+
+@api.delete("/health/caches/<string:name>")
+@guard("health.write")
+@gives(errors=(404,))
+def empty_cache(name: str) -> None:
+    """Forget all values of a cache in all processes, as after a restored backup."""
+    conditions.empty_cache(current_actor(), name)
+
+
+@pages.get("/admin/health", endpoint="show_health")
+@guard("health.read")
+def show_health_page() -> str:
+    """The same for people; it refreshes itself."""
+    return render_template("health/index.html", **condition_rows(conditions.read_condition(current_actor())))
+
+
+@pages.post("/admin/health/caches/<string:name>", endpoint="empty_cache")
+@guard("health.write")
+def empty_cache_page(name: str) -> AnyResponse:
+    """Empty it and come back."""
+    conditions.empty_cache(current_actor(), name)
+    flash(_("“%(name)s” is empty and fills again.", name=CACHES[name]), "success")
+    return redirect(url_for(".show_health"))
 
 
 def _state(answer: object, status: int) -> Response:

@@ -14,7 +14,7 @@ from webapp.errors import Limited
 from webapp.extensions import address_key, known_actor, strict
 from webapp.infra.limits import LeasedStorage
 
-UNLIMITED = "health_pages"
+UNLIMITED = {"health_pages.show_live", "health_pages.show_ready", "health_pages.show_metrics"}
 COUNTED = "holdfast.limit"
 TOO_FAST = "You are going too fast. Wait a moment."
 sign_in_limit = strict.shared_limit(lambda: current_settings().sign_in_rate_limit, scope="sign-in")
@@ -41,7 +41,7 @@ class General:
     def count(self) -> None:
         """Count the present request. Raises Limited."""
         present: Request = request._get_current_object()  # type: ignore[attr-defined]
-        if present.blueprint == UNLIMITED:
+        if present.endpoint in UNLIMITED:
             return
         actor = known_actor()
         key = f"account/{actor.id}" if actor else f"address/{address_key()}"

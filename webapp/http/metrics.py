@@ -1,19 +1,18 @@
-"""What Prometheus reads at /metrics. With PROMETHEUS_MULTIPROC_DIR set before start: of all web processes together."""
+"""What Prometheus reads at /metrics: requests, connections, the cache, streams, jobs."""
 
-import os
 import platform
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import Gauge, Histogram, generate_latest
 from sqlalchemy import Engine, QueuePool
+
+from webapp.infra.figures import registry, together
 
 VERSION = "0.1.0"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-registry = CollectorRegistry()
 requests = Histogram("holdfast_request_seconds", "Seconds until the head of the answer", ["method", "route", "status"],
                      buckets=BUCKETS, registry=registry)  # fmt: skip
 pool = Gauge("holdfast_database_connections", "Connections of the pools", ["state"], multiprocess_mode="livesum",
@@ -47,16 +46,11 @@ def observe(method: str, route: str | None, status: int, seconds: float) -> None
 def exposition(jobs: Mapping[str, int] | None) -> bytes:
     """The text format: requests, connections, jobs by state, build. Without `jobs` (no database) the rest is shown."""
     _look_at_pool()
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-    else:
-        shared = registry
     lines = ["# HELP holdfast_jobs Jobs by state", "# TYPE holdfast_jobs gauge"] if jobs is not None else []
     lines += [f'holdfast_jobs{{state="{state}"}} {number}' for state, number in sorted((jobs or {}).items())]
     lines += ["# HELP holdfast_build_info What runs", "# TYPE holdfast_build_info gauge",
               f'holdfast_build_info{{version="{VERSION}",python="{platform.python_version()}"}} 1', ""]  # fmt: skip
-    return generate_latest(shared) + "\n".join(lines).encode()
+    return generate_latest(together()) + "\n".join(lines).encode()
 
 
 def _look_at_pool() -> None:

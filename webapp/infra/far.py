@@ -14,7 +14,9 @@ from webapp.infra.redis import Guarded
 PREFIX = "holdfast:cache:"
 CHANNEL = "holdfast:cache:clear"
 LOCK_MS = 10_000  # a computation that takes longer may be begun a second time
-TAG_MS = 2 * 86_400_000  # longer than any value lives
+TAG_MS = 3_600_000  # longer than any value lives
+EVERYTHING = "*"  # a tag of every value
+BATCH = 500  # keys of one SCAN and one UNLINK
 
 LOOK = """
 local words = {}
@@ -53,7 +55,7 @@ class FarCache:
     def look(self, name: str, key: str, tags: Sequence[str]) -> Found | None:
         """Look a value up and, where there is none that is fresh, try to become the one who computes it."""
         token = secrets.token_hex(8)
-        keys = [_value(name, key), _lock(name, key), *(_tag(name, tag) for tag in tags)]
+        keys = [_value(name, key), _lock(name, key), *(_tag(name, tag) for tag in (EVERYTHING, *tags))]
         answer = self.redis.try_(lambda r: r.eval(LOOK, len(keys), *keys, int(time.time() * 1000), token, LOCK_MS))
         return Found(answer[0].decode(), answer[1], answer[2].decode(), token) if answer else None
 
@@ -77,17 +79,19 @@ class FarCache:
 
         return bool(self.redis.try_(clear))
 
-    def clear_matching(self, name: str, pattern: str) -> int | None:
-        """Delete the values whose keys match a glob pattern, in batches by SCAN and UNLINK; None without Redis."""
+    def empty(self, name: str) -> bool:
+        """Make every value of a namespace a miss and free its memory, of other versions too, in batches.
 
-        def clear(redis: Any) -> int:
-            count = 0
-            for batch in _batches(redis.scan_iter(match=_value(name, pattern), count=500), 500):
-                count += redis.unlink(*batch)
-            redis.publish(CHANNEL, name)
-            return count
+        False when Redis does not answer.
+        """
+        pattern = f"{PREFIX}{{{name.rpartition('.')[0]}.*}}:v:*"
 
-        return self.redis.try_(clear)
+        def free(redis: Any) -> bool:
+            for batch in _batches(redis.scan_iter(match=pattern, count=BATCH), BATCH):
+                redis.unlink(*batch)
+            return True
+
+        return self.clear_tag(name, EVERYTHING) and bool(self.redis.try_(free))
 
 
 def _batches(keys: Iterator[bytes], size: int) -> Iterator[list[bytes]]:

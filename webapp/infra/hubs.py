@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
+from prometheus_client import Gauge
 
 from webapp.errors import HoldfastError, Limited, Unavailable
+from webapp.infra.figures import registry
 from webapp.infra.news import FIRST, SYNC, Board, Mark, Told, frame
 
 log = structlog.get_logger("webapp.streams")
+OPEN = Gauge("holdfast_event_streams", "Event streams that are open", multiprocess_mode="livesum", registry=registry)
 QUEUE = 100  # events that may wait for a listener
 ALWAYS = 20  # streams that an account may have at any time; more only while the process has room
 LOOK_EVERY = 1.0  # seconds between two looks at who is still signed in
@@ -135,7 +138,9 @@ class Hub:
         """The stream's client is gone."""
         owner_id = listener.wish.owner_id
         with self._lock:
-            self._listeners[owner_id].discard(listener)
+            if listener in self._listeners[owner_id]:
+                self._listeners[owner_id].discard(listener)
+                OPEN.dec()
             if not self._listeners[owner_id]:
                 del self._listeners[owner_id]
                 if self._look:
@@ -154,6 +159,7 @@ class Hub:
             if mine >= max(ALWAYS, (self.capacity - total) // 2):
                 raise Limited("You listen too often at once. Close other windows or programs.", retry_after=30)
             self._listeners[listener.wish.owner_id].add(listener)
+            OPEN.inc()
         if self._pid != os.getpid():
             self._pid = os.getpid()
             threading.Thread(target=self._watch, name="streams", daemon=True).start()

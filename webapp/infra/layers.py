@@ -17,14 +17,17 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
-from webapp.infra.far import FarCache, Found
+from webapp.infra.far import EVERYTHING, TAG_MS, FarCache, Found
+from webapp.infra.figures import registry
 from webapp.infra.listening import Listener
 from webapp.infra.near import MISSING, NearCache
 
 T = TypeVar("T")
 log = structlog.get_logger("webapp.cache")
-READS = Counter("holdfast_cache_reads", "Look-ups by the layer that answered", ["namespace", "layer"])
-SAVED = Counter("holdfast_cache_stampedes_avoided", "Computations another caller's result saved", ["namespace"])
+READS = Counter("holdfast_cache_reads", "Look-ups by the layer that answered", ["namespace", "layer"],
+                registry=registry)  # fmt: skip
+SAVED = Counter("holdfast_cache_stampedes_avoided", "Computations another caller's result saved", ["namespace"],
+                registry=registry)  # fmt: skip
 counted = lru_cache(maxsize=None)(READS.labels)  # finding the child costs more than counting
 PATIENCE = 10.0  # seconds that anybody waits for somebody else's computation
 POLL = 0.02
@@ -44,6 +47,9 @@ class Namespace(Generic[T]):
     near: float = 1.0
     stale: float = 0.0
     version: int = 1
+
+    def __post_init__(self) -> None:
+        assert (self.fresh + self.stale) * 1000 < TAG_MS  # noqa: S101 - else what was cleared came back
 
     @cached_property
     def prefix(self) -> str:
@@ -65,7 +71,7 @@ class Layers:
         self._flights: dict[str, Future[Any]] = {}
         self._owed: dict[tuple[str, str], None] = {}
         self._lock = threading.Lock()
-        self._listener = Listener(self.far.redis, self._hear, self.near.clear, self.pay) if self.far else None
+        self._listener = Listener(self.far.redis, self._hear, self._clear_near, self.pay) if self.far else None
         os.register_at_fork(after_in_child=self._forked)
 
     def get(self, space: Namespace[T], key: str, compute: Callable[[], T], tags: Sequence[str] = ()) -> T:
@@ -159,25 +165,35 @@ class Layers:
         """
         self.near.clear_tag(space.prefix + tag)
         if self.far and not self.far.clear_tag(space.prefix[:-1], tag):
-            with self._lock:
-                if len(self._owed) >= MOST_OWED:  # too much to remember one by one
-                    self._owed = {(name, "*"): None for name, _ in self._owed}
-                self._owed[space.prefix[:-1], tag] = None
+            self._owe(space.prefix[:-1], tag)
         self._listen()
+
+    def empty(self, space: Namespace[Any]) -> None:
+        """Forget all values of the namespace in all processes, and free what they take in Redis. Never raises."""
+        self.near.clear()
+        name = space.prefix[:-1]
+        if self.far and not self.far.empty(name):
+            self._owe(name, EVERYTHING)
+        self._listen()
+
+    def _owe(self, name: str, tag: str) -> None:
+        with self._lock:
+            if len(self._owed) >= MOST_OWED:  # too much to remember one by one
+                self._owed = {(name, EVERYTHING): None for name, _ in self._owed}
+            self._owed[name, tag] = None
 
     def _owes(self, name: str, tags: Sequence[str]) -> bool:
         """Whether a clearing that concerns these tags has not reached Redis yet; tries to pay first."""
         self._listen()
         if self._owed:
             self.pay()
-        return any(owed == name and (tag in tags or tag == "*") for owed, tag in list(self._owed))
+        return any((name, tag) in self._owed for tag in (*tags, EVERYTHING))
 
     def pay(self) -> None:
         """Tell Redis what it missed."""
         for name, tag in list(self._owed):
             assert self.far is not None  # noqa: S101
-            done = self.far.clear_tag(name, tag) if tag != "*" else self.far.clear_matching(name, "*") is not None
-            if not done:
+            if not (self.far.empty(name) if tag == EVERYTHING else self.far.clear_tag(name, tag)):
                 return
             self._owed.pop((name, tag), None)
 
@@ -186,15 +202,19 @@ class Layers:
             self._listener.ensure()
 
     def _hear(self, message: str) -> None:
-        """Another process cleared a tag, or a whole namespace."""
+        """A process cleared a tag, or emptied a namespace."""
         name, _, tag = message.partition("\n")
-        if tag:
-            self.near.clear_tag(f"{name}:{tag}")
-        else:
+        if tag == EVERYTHING:
             self.near.clear()
+        else:
+            self.near.clear_tag(f"{name}:{tag}")
+
+    def _clear_near(self) -> None:
+        self.near.clear()
 
     def _forked(self) -> None:
-        self._lock, self._flights = threading.Lock(), {}
+        """The child starts with nothing: what it holds is counted anew, and no lock of a thread that is not there."""
+        self._lock, self._flights, self.near = threading.Lock(), {}, NearCache()
 
 
 def _decode(space: Namespace[T], raw: bytes) -> Any:

@@ -4,9 +4,21 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
+from prometheus_client import Gauge
+
+from webapp.infra.figures import registry
+
 MISSING: Any = object()
+SWEPT = 2  # entries a write looks at whose time may be over: the layer empties faster than it fills
+ENTRIES = Gauge("holdfast_cache_near_entries", "Values in the processes' first layers", ["namespace"],
+                multiprocess_mode="livesum", registry=registry)  # fmt: skip
+BYTES = Gauge("holdfast_cache_near_bytes", "Their bytes, encoded", ["namespace"], multiprocess_mode="livesum",
+              registry=registry)  # fmt: skip
+entries_of, bytes_of = (lru_cache(maxsize=None)(gauge.labels) for gauge in (ENTRIES, BYTES))
 
 
 class Entry(NamedTuple):
@@ -54,12 +66,17 @@ class NearCache:
 
     def put(self, key: str, value: Any, marks: tuple[int, ...], seconds: float, size: int) -> None:
         """Keep a value for some seconds."""
+        moment = time.monotonic()
         with self._lock:
-            old = self._entries.pop(key, None)
-            self.size += size - (old.size if old else 0)
-            self._entries[key] = Entry(value, marks, time.monotonic() + seconds, size)
+            if key in self._entries:
+                self._drop(key)
+            for oldest in list(islice(self._entries, SWEPT)):
+                if self._entries[oldest].ends_at <= moment:
+                    self._drop(oldest)
+            self._entries[key] = Entry(value, marks, moment + seconds, size)
+            self._count(key, 1, size)
             while self._entries and (self.size > self._room or len(self._entries) > self._most):
-                self.size -= self._entries.popitem(last=False)[1].size
+                self._drop(next(iter(self._entries)))
 
     def clear_tag(self, tag: str) -> None:
         """Forget every value of this tag, also those being computed at this moment."""
@@ -73,5 +90,14 @@ class NearCache:
         """Forget everything, also what is being computed at this moment."""
         with self._lock:
             self._epoch += 1
-            self._entries.clear()
-            self.size = 0
+            for key in list(self._entries):
+                self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        self._count(key, -1, -self._entries.pop(key).size)
+
+    def _count(self, key: str, entries: int, size: int) -> None:
+        space = key.partition(".")[0]
+        self.size += size
+        entries_of(space).inc(entries)
+        bytes_of(space).inc(size)

@@ -45,6 +45,7 @@ class Store(Protocol):
     def size(self, key: str) -> int | None: ...
     def delete(self, key: str) -> None: ...
     def free(self) -> int: ...
+    def room(self) -> int: ...
 
 
 @contextmanager
@@ -174,6 +175,11 @@ class LocalStore:
         self.root.mkdir(parents=True, exist_ok=True)
         room = os.statvfs(self.root)
         return room.f_bavail * room.f_frsize
+
+    def room(self) -> int:
+        """Bytes of the whole disk."""
+        disk = os.statvfs(self.root)
+        return disk.f_blocks * disk.f_frsize
 
     def keys_older_than(self, seconds: float) -> Iterator[str]:
         """Keys of everything, drafts too, that was neither written, renamed nor reused in the last `seconds`."""

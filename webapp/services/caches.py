@@ -1,25 +1,35 @@
 """What services cache, for how long, and what clears it: the one table.
 
-Beside it: identities for a second (services/sessions) and the numbers around a page for a second (http/formats, by
-Flask-Caching), which nothing needs to clear.
+| namespace  | holds                                  | fresh | cleared by                                            |
+|------------|----------------------------------------|-------|-------------------------------------------------------|
+| identities | the person and rights of a session     | 1 s   | time; here at once by every change of one (sessions)  |
+| meters     | the numbers around a page              | 1 s   | time (http/formats, by Flask-Caching)                 |
+| folders    | which folder of an owner has a uuid    | 300 s | every folder event of the owner                       |
+| previews   | where a file's preview lies, or none   | 300 s | every event of the file, a preview drawn for it       |
+| jobs       | how many jobs there are in each state  | 15 s  | time; told for another minute while one counts anew   |
+| holders    | held locks, processes with an id node  | 2 s   | time; told for ten more seconds, likewise             |
 
-| namespace | holds                                  | fresh | cleared by                                            |
-|-----------|----------------------------------------|-------|-------------------------------------------------------|
-| folders   | which folder of an owner has a uuid    | 300 s | every folder event of the owner                       |
-| previews  | where a file's preview lies, or none   | 300 s | every file event of the owner, a preview drawn for it |
+The first two are within the process only: a second needs no message.
 """
 
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from webapp.config import current_settings
 from webapp.db import after_commit
+from webapp.infra.holders import Holders
 from webapp.infra.layers import Layers, Namespace
 
 T = TypeVar("T")
+VAULT = 0  # the owner of what belongs to nobody; no account has this id
 FOLDERS: Namespace[int | None] = Namespace("folders", int | None, fresh=300)  # type: ignore[arg-type]
 PREVIEWS: Namespace[tuple[str, str, int] | None] = Namespace("previews", tuple[str, str, int] | None, fresh=300)  # type: ignore[arg-type]
+JOBS: Namespace[dict[str, int]] = Namespace("jobs", dict[str, int], fresh=15, near=15, stale=60)
+HOLDERS: Namespace[Holders] = Namespace("holders", Holders, fresh=2, stale=10)
+SPACES: dict[str, Namespace[Any]] = {space.name: space for space in (FOLDERS, PREVIEWS, JOBS, HOLDERS)}
+ABOUT_ONE = (PREVIEWS,)  # values about one object each: its tag is the object, elsewhere the owner
 CLEARED_BY: dict[str, tuple[Namespace[Any], ...]] = {"folder": (FOLDERS,), "file": (PREVIEWS,)}
 
 
@@ -34,17 +44,22 @@ def layers() -> Layers:
     return _layers(url.get_secret_value() if url else None)
 
 
-def cached(space: Namespace[T], owner_id: int, key: str, compute: Callable[[], T]) -> T:
-    """An owner's value of this namespace. What `compute` raises is not cached."""
-    return layers().get(space, f"{owner_id}:{key}", compute, (str(owner_id),))
+def cached(space: Namespace[T], owner_id: int, key: str, compute: Callable[[], T], about: UUID | None = None) -> T:
+    """An owner's value of this namespace, about one object or about all. What `compute` raises is not cached."""
+    return layers().get(space, f"{owner_id}:{key}", compute, (str(about or owner_id),))
 
 
-def forget(owner_id: int | None, event: str) -> None:
-    """Clear what an event of this owner outdates, once the present transaction commits."""
-    after_commit(partial(forget_now, owner_id, event))
+def forget(owner_id: int | None, event: str, about: UUID | None) -> None:
+    """Clear what an event of this owner's object outdates, once the present transaction commits."""
+    after_commit(partial(forget_now, owner_id, event, about))
 
 
-def forget_now(owner_id: int | None, event: str) -> None:
-    """Clear what an event of this owner has outdated. Never raises."""
+def empty_later(space: Namespace[Any]) -> None:
+    """Forget all values of a namespace once the present transaction commits."""
+    after_commit(partial(layers().empty, space))
+
+
+def forget_now(owner_id: int | None, event: str, about: UUID | None) -> None:
+    """Clear what an event of this owner's object has outdated. Never raises."""
     for space in CLEARED_BY.get(event.partition(".")[0], ()):
-        layers().clear(space, str(owner_id))
+        layers().clear(space, str(about if space in ABOUT_ONE else owner_id))

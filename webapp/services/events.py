@@ -62,7 +62,7 @@ def record(
             request_id=actor.request_id,
         )
     )
-    forget(target.owner_id, event)
+    forget(target.owner_id, event, target.uuid)
     tell_change_later(target.owner_id, event, target.uuid)
     told = {"type": target.type, "id": target.uuid, "name": target.about}
     insert_deliveries(actor, deliveries_of(actor, event, told, listed, moment))

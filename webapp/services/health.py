@@ -1,32 +1,35 @@
-"""Whether everything the vault needs is there. Each part is asked on a thread of its own and given little time."""
+"""Whether everything the vault needs is there: its parts, asked in parallel with one deadline."""
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLate
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, func, text
+from sqlalchemy import Engine, Executable, Row, func, text
 
 from webapp.config import Settings, current_settings
-from webapp.db import READ, READ_SQLITE, db, read_rows
-from webapp.infra.probes import ping_broker, ping_redis
+from webapp.db import READ, READ_SQLITE, db, translated
+from webapp.infra.inquiries import Inquiries
+from webapp.infra.probes import RedisState, probe_broker, probe_redis
 from webapp.infra.storage import store
 from webapp.models.jobs import STATES, Job
 from webapp.models.record import live
+from webapp.services.caches import JOBS, VAULT, cached
 
 DEADLINE = 1.5  # seconds for all parts together
 FRESH = 1.0  # seconds that an answer is given again
-JOBS_FRESH = 15.0  # counting the jobs reads the whole table
 NEEDED = {"database", "migrations", "storage"}  # the vault works on without the others
 ROOM = 50 * 1024**2  # bytes that must be free in the store
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
-Check = Callable[[], bool]
+Check = Callable[[], Any]
+
+
+class Absent(Exception):
+    """A part answers, but does not do what it must; the text says what."""
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,39 +39,72 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     checks: dict[str, str]
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the vault as it was at most a second ago. `needed`: without it requests are refused.
+
+    `latency` is what the question took, in seconds; `reason` is the part's own words when it is down.
+    """
+
+    name: str
+    state: str
+    needed: bool
+    latency: float | None = None
+    version: str = ""
+    reason: str = ""
+    redis: RedisState | None = None
+
+
 class _State:
-    """Answers of this process, and checks that have not come back yet."""
+    """Answers of this process."""
 
     lock = threading.Lock()
-    seen: tuple[float, Readiness] | None = None
-    jobs: tuple[float, dict[str, int]] | None = None
-    pending: ClassVar[dict[str, Future[bool]]] = {}
-    threads: ThreadPoolExecutor | None = None
-    job_threads: Check | None = None
+    seen: tuple[float, dict[str, Part]] | None = None
+    inquiries = Inquiries(5)
+    job_threads: Callable[[], bool] | None = None
 
 
-def watch_job_threads(alive: Check) -> None:
+def watch_job_threads(alive: Callable[[], bool]) -> None:
     """Let the embedded job threads answer for the broker they stand in for."""
     _State.job_threads = alive
 
 
-def read_readiness() -> Readiness:
+def read_parts() -> dict[str, Part]:
     """The state of every part, at most a second old; answers within two seconds whatever hangs."""
     with _State.lock:
         moment = time.monotonic()
         if _State.seen is None or moment - _State.seen[0] > FRESH:
-            states = _ask(_checks(current_settings(), db.engine))
-            _State.seen = (moment, Readiness(status=_sum(states), checks=states))
+            _State.seen = (moment, _ask(_checks(current_settings(), db.engine)))
         return _State.seen[1]
 
 
-def count_jobs() -> Mapping[str, int]:
-    """Jobs by state, at most 15 seconds old. Raises Unavailable."""
-    moment = time.monotonic()
-    if _State.jobs is None or moment - _State.jobs[0] > JOBS_FRESH:
-        rows = read_rows(live(Job, Job.state, func.count(Job.id).label("number")).group_by(Job.state))
-        _State.jobs = (moment, {**dict.fromkeys(STATES, 0), **{row.state: row.number for row in rows}})
-    return _State.jobs[1]
+def read_readiness() -> Readiness:
+    """Whether requests can be served, and the state of every part."""
+    parts = read_parts()
+    return Readiness(status=sum_up(parts), checks={name: part.state for name, part in parts.items()})
+
+
+def sum_up(parts: Mapping[str, Part]) -> str:
+    """The state of the whole: ready, degraded or unready."""
+    missing = [part for part in parts.values() if part.state in {"down", "late"}]
+    return "unready" if any(part.needed for part in missing) else "degraded" if missing else "ready"
+
+
+def count_jobs(engine: Engine | None = None) -> Mapping[str, int]:
+    """Jobs by state, counted at most every 15 seconds by one of all processes. Raises Unavailable."""
+    return cached(JOBS, VAULT, "by state", partial(_count_jobs, engine or db.engine))
+
+
+def _count_jobs(engine: Engine) -> dict[str, int]:
+    with translated():
+        rows = read_aside(engine, live(Job, Job.state, func.count(Job.id).label("number")).group_by(Job.state))
+    return {**dict.fromkeys(STATES, 0), **{row.state: row.number for row in rows}}
+
+
+def read_aside(engine: Engine, statement: Executable) -> list[Row[Any]]:
+    """The rows of a hot read on a thread that is no request's. Raises what the driver raises."""
+    options: Any = READ_SQLITE if engine.dialect.name == "sqlite" else READ
+    with engine.connect().execution_options(**options) as connection:
+        return list(connection.execute(statement))
 
 
 def _checks(settings: Settings, engine: Engine) -> dict[str, Check | None]:
@@ -77,57 +113,51 @@ def _checks(settings: Settings, engine: Engine) -> dict[str, Check | None]:
         "database": partial(_database, engine),
         "migrations": partial(_migrations, engine),
         "storage": _storage,
-        "cache": partial(ping_redis, redis.get_secret_value()) if redis else None,
-        "broker": partial(ping_broker, broker.get_secret_value()) if broker else _State.job_threads,
+        "cache": partial(probe_redis, redis.get_secret_value()) if redis else None,
+        "broker": partial(probe_broker, broker.get_secret_value()) if broker else _State.job_threads and _job_threads,
     }
 
 
-def _ask(checks: dict[str, Check | None]) -> dict[str, str]:
-    if _State.threads is None:
-        _State.threads = ThreadPoolExecutor(max_workers=len(checks), thread_name_prefix="health")
-    until = time.monotonic() + DEADLINE
-    for name, check in checks.items():
-        known = _State.pending.get(name)
-        if check is not None and (known is None or known.done()):  # one that hangs is not asked twice
-            _State.pending[name] = _State.threads.submit(check)
-    return {
-        name: "in-process" if check is None else _outcome(_State.pending[name], until) for name, check in checks.items()
-    }
+def _ask(checks: dict[str, Check | None]) -> dict[str, Part]:
+    answers = _State.inquiries.ask({name: check for name, check in checks.items() if check}, DEADLINE)
+    return {name: _part(name, answers.get(name)) for name in checks}
 
 
-def _outcome(answer: Future[bool], until: float) -> str:
-    try:
-        return "up" if answer.result(max(0.0, until - time.monotonic())) else "down"
-    except TooLate:
-        return "late"
-    except Exception:  # noqa: BLE001  (whatever a part raises, it is not there)
-        return "down"
+def _part(name: str, answer: Any) -> Part:
+    needed = name in NEEDED
+    if answer is None:
+        return Part(name=name, state="in-process", needed=needed)
+    redis = answer.value if isinstance(answer.value, RedisState) else None
+    version = redis.version if redis else answer.value or ""
+    return Part(name=name, state=answer.state, needed=needed, latency=answer.seconds, version=version, redis=redis,
+                reason=answer.reason)  # fmt: skip
 
 
-def _sum(states: dict[str, str]) -> str:
-    missing = {name for name, state in states.items() if state in {"down", "late"}}
-    return "unready" if missing & NEEDED else "degraded" if missing else "ready"
+def _database(engine: Engine) -> str:
+    sqlite = engine.dialect.name == "sqlite"
+    (row,) = read_aside(engine, text("SELECT sqlite_version()" if sqlite else "SHOW server_version"))
+    return f"{'SQLite' if sqlite else 'PostgreSQL'} {row[0].split()[0]}"
 
 
-def _database(engine: Engine) -> bool:
-    with engine.connect().execution_options(**_read_options(engine)) as connection:
-        return bool(connection.scalar(text("SELECT 1")))
+def _migrations(engine: Engine) -> str:
+    present = {row[0] for row in read_aside(engine, text("SELECT version_num FROM alembic_version"))}
+    if present != newest_revisions():
+        raise Absent(f"The tables are at {', '.join(sorted(present)) or 'nothing'}, this code is made for others.")
+    return ", ".join(sorted(present))
 
 
-def _migrations(engine: Engine) -> bool:
-    with engine.connect().execution_options(**_read_options(engine)) as connection:
-        present = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
-    return present == newest_revisions()
-
-
-def _storage() -> bool:
+def _storage() -> str:
     with store().draft() as draft:
         draft.write(b"?")
-    return store().free() > ROOM
+    if store().free() <= ROOM:
+        raise Absent("The disk is nearly full.")
+    return ""
 
 
-def _read_options(engine: Engine) -> dict[str, Any]:
-    return dict(READ_SQLITE if engine.dialect.name == "sqlite" else READ)
+def _job_threads() -> str:
+    if _State.job_threads is None or not _State.job_threads():
+        raise Absent("The thread that hands out jobs has ended.")
+    return ""
 
 
 @cache

@@ -57,7 +57,7 @@ class PreviewView(msgspec.Struct, frozen=True, kw_only=True):
 def find_preview(actor: Actor, file_id: UUID, size: int) -> PreviewView:
     """The preview of a file's current content. Raises Missing for a file that is not theirs, or that has none (yet)."""
     require(actor, "files.read")
-    found = cached(PREVIEWS, actor.id, f"{file_id}:{size}", lambda: _read_address(actor.id, file_id, size))
+    found = cached(PREVIEWS, actor.id, f"{file_id}:{size}", lambda: _read_address(actor.id, file_id, size), file_id)
     if found is None:
         raise Missing("There is no preview of this file.")
     key, mime, length = found
@@ -80,7 +80,7 @@ def make_previews(job: Work) -> Found:
     try:
         return None if _has_all(content.blob_id) else _draw(job, content)
     finally:
-        forget_now(content.owner_id, "file.previewed")
+        forget_now(content.owner_id, "file.previewed", content.uuid)
 
 
 def _draw(job: Work, content: Content) -> Found:
