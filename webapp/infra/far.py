@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from webapp.infra.redis import Guarded
+from webapp.infra.redis import Guarded, Script
 
 PREFIX = "holdfast:cache:"
 CHANNEL = "holdfast:cache:clear"
@@ -18,7 +18,7 @@ TAG_MS = 3_600_000  # longer than any value lives
 EVERYTHING = "*"  # a tag of every value
 BATCH = 500  # keys of one SCAN and one UNLINK
 
-LOOK = """
+LOOK = Script("""
 local words = {}
 for i = 3, #KEYS do words[i - 2] = redis.call('GET', KEYS[i]) or '0' end
 local state = table.concat(words, ',')
@@ -28,13 +28,13 @@ if known and tonumber(kept[3]) > tonumber(ARGV[1]) then return {'hit', kept[1], 
 local mine = redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3])
 if known then return {mine and 'renew' or 'stale', kept[1], state} end
 return {mine and 'compute' or 'wait', '', state}
-"""
-KEEP = """
+""")
+KEEP = Script("""
 redis.call('HSET', KEYS[1], 'value', ARGV[1], 'state', ARGV[2], 'fresh_until', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 if redis.call('GET', KEYS[2]) == ARGV[5] then redis.call('DEL', KEYS[2]) end
-"""
-LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+""")
+LEAVE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 
 
 class Found(NamedTuple):
@@ -56,18 +56,18 @@ class FarCache:
         """Look a value up and, where there is none that is fresh, try to become the one who computes it."""
         token = secrets.token_hex(8)
         keys = [_value(name, key), _lock(name, key), *(_tag(name, tag) for tag in (EVERYTHING, *tags))]
-        answer = self.redis.try_(lambda r: r.eval(LOOK, len(keys), *keys, int(time.time() * 1000), token, LOCK_MS))
+        answer = self.redis.try_(lambda redis: LOOK.run(redis, keys, int(time.time() * 1000), token, LOCK_MS))
         return Found(answer[0].decode(), answer[1], answer[2].decode(), token) if answer else None
 
     def keep(self, name: str, key: str, raw: bytes, found: Found, fresh: float, living: float) -> None:
         """Store a value as of `found`, fresh and living for so many seconds, and let the waiting have it."""
         until = int((time.time() + fresh) * 1000)
         arguments = (raw, found.state, until, max(1, int(living * 1000)), found.token)
-        self.redis.try_(lambda r: r.eval(KEEP, 2, _value(name, key), _lock(name, key), *arguments) or True)
+        self.redis.try_(lambda redis: KEEP.run(redis, [_value(name, key), _lock(name, key)], *arguments))
 
     def leave(self, name: str, key: str, found: Found) -> None:
         """Give the computation up; the next one may begin at once."""
-        self.redis.try_(lambda r: r.eval(LEAVE, 1, _lock(name, key), found.token))
+        self.redis.try_(lambda redis: LEAVE.run(redis, [_lock(name, key)], found.token))
 
     def clear_tag(self, name: str, tag: str) -> bool:
         """Make every value of the tag a miss, here and in all processes. False when Redis does not answer."""

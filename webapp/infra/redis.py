@@ -3,15 +3,16 @@
 redis://, rediss://, redis+sentinel://host:port,host:port/master and redis+cluster://host:port,host:port.
 """
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -46,6 +47,21 @@ def _hosts(netloc: str, port: int) -> list[tuple[str, int]]:
         host, colon, number = member.rpartition(":")
         found.append((host if colon else member, int(number) if colon else port))
     return found
+
+
+class Script:
+    """An atomic script of Redis; a server that knows it is sent its digest alone, which saves a quarter of the trip."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, redis: Any, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        """What it returns. Raises FAILURES."""
+        try:
+            return redis.evalsha(self._digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return redis.eval(self._text, len(keys), *keys, *arguments)
 
 
 class Guarded:
