@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg2
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
@@ -149,11 +149,11 @@ def on_postgresql(app: Flask) -> None:
 
 def hang_up_on_everybody() -> None:
     """End all connections of the pool at the server's side, as a fail-over does."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     outside = psycopg2.connect(db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
     outside.autocommit = True
     with outside.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                       " WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+        cursor.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}")
     outside.close()
 
 
@@ -161,6 +161,24 @@ def hang_up_on_everybody() -> None:
 def test_a_read_on_a_connection_that_died_is_repeated(member: Actor) -> None:
     hang_up_on_everybody()
     assert name_of(member) == "Mira"
+
+
+@pytest.mark.usefixtures("on_postgresql")
+def test_a_server_that_dies_right_after_its_answer_costs_no_error_and_no_place_in_the_pool(member: Actor) -> None:
+    db.session.remove()
+    assert name_of(member) == "Mira"  # the connection has been in use before
+    places = db.engine.pool.checkedout()  # type: ignore[attr-defined]
+
+    def die(*_: object) -> None:
+        hang_up_on_everybody()
+
+    event.listen(db.engine, "after_cursor_execute", die)
+    try:
+        assert name_of(member) == "Mira"
+    finally:
+        event.remove(db.engine, "after_cursor_execute", die)
+    assert name_of(member) == "Mira"
+    assert db.engine.pool.checkedout() == places  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("on_postgresql")

@@ -39,7 +39,6 @@ NAMES = {
 }
 PING_AFTER_IDLE = 5.0  # seconds: a busy pool pays no ping, a quiet one never hands out a dead connection
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "cache_size=-16000", "mmap_size=268435456")
-READ = {"isolation_level": "AUTOCOMMIT"}
 READ_SQLITE = {"without_begin": True}
 
 
@@ -235,10 +234,29 @@ def read_row(statement: Executable, parameters: Mapping[str, Any] | None = None)
 
 
 def _read(statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
-    engine = db.engine
-    options = READ_SQLITE if engine.dialect.name == "sqlite" else READ
-    with engine.connect().execution_options(**options) as connection:
+    with autocommitting(db.engine) as connection:
         return connection.execute(statement, parameters).all()
+
+
+@contextmanager
+def autocommitting(engine: Engine) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction of its own, and one round trip.
+
+    The driver's own switch, not isolation_level="AUTOCOMMIT": to take that back costs a round trip more, and where
+    the server has just died, the pool loses the connection's place for good.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect().execution_options(**READ_SQLITE) as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from webapp.db import READ, READ_SQLITE, db, translated
+from webapp.db import autocommitting, db, translated
 from webapp.errors import Unavailable
 
 
@@ -45,8 +45,7 @@ def change(statement: ReturningUpdate[Any], values: Mapping[str, Any]) -> Sequen
     """
     if _kept.keeps:
         return _change_kept(statement, values)
-    options = READ_SQLITE if db.engine.dialect.name == "sqlite" else READ
-    with translated(), db.engine.connect().execution_options(**options) as line:
+    with translated(), autocommitting(db.engine) as line:
         return line.execute(statement, values).all()
 
 

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Engine, Executable, Row, func, text
 
 from webapp.config import Settings, current_settings
-from webapp.db import READ, READ_SQLITE, db, translated
+from webapp.db import autocommitting, db, translated
 from webapp.infra.inquiries import Inquiries
 from webapp.infra.probes import RedisState, probe_broker, probe_redis
 from webapp.infra.storage import store
@@ -102,8 +102,7 @@ def _count_jobs(engine: Engine) -> dict[str, int]:
 
 def read_aside(engine: Engine, statement: Executable) -> list[Row[Any]]:
     """The rows of a hot read on a thread that is no request's. Raises what the driver raises."""
-    options: Any = READ_SQLITE if engine.dialect.name == "sqlite" else READ
-    with engine.connect().execution_options(**options) as connection:
+    with autocommitting(engine) as connection:
         return list(connection.execute(statement))
 
 
