@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
+
+import pytest
 
 START_LIMIT = 60.0  # seconds; a hang limit, not a measure
 
@@ -35,16 +37,28 @@ def wait_until(question: Callable[[], object], limit: float = START_LIMIT, *, ab
         time.sleep(0.05)
 
 
+def absent(reason: str) -> NoReturn:
+    """Skip the test by name for what is not here; fail instead under REQUIRE_SERVICES=1."""
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def _newest(pattern: str) -> str | None:
     return max((str(path) for path in Path("/").glob(pattern.lstrip("/"))), default=None)
 
 
 class PrivateServer:
-    """One server process (group) with its own directory; subclasses say how it starts and how it answers."""
+    """One server process (group) with its own directory; subclasses say how it starts and how it answers.
+
+    Making one where its programs are not installed skips the test: see absent.
+    """
 
     user: str | None = None  # who runs it, where the tests are root and the server refuses root
 
     def __init__(self) -> None:
+        if not self.available():
+            absent(f"{type(self).__name__} is not installed")
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix="holdfast-test-", dir="/tmp"))
         self.process: subprocess.Popen[bytes] | None = None
@@ -79,6 +93,16 @@ class PrivateServer:
 
     def start(self) -> Self:
         """Start (again, with the same data and port) and wait until it answers."""
+        self.launch()
+        try:
+            wait_until(self.stands, about=f"{type(self).__name__} to answer")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def launch(self) -> None:
+        """Start and do not wait."""
         assert self.process is None or self.process.poll() is not None, "still runs"
         if not (self.home / "prepared").exists():
             self.prepare()
@@ -88,19 +112,19 @@ class PrivateServer:
                 self.run_as_owner(*self.command()), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, cwd=self.home, env={**os.environ, "HOME": str(self.home), **self.environment()},
             )  # fmt: skip
-        try:
-            wait_until(self._alive_and_answers, about=f"{type(self).__name__} to answer")
-        except BaseException:
-            self.kill()
-            raise
-        return self
 
-    def _alive_and_answers(self) -> bool:
+    def stands(self) -> bool:
+        """Whether it answers. Raises RuntimeError with its last words when it has ended."""
         assert self.process is not None
         if self.process.poll() is not None:
             story = (self.home / "log").read_text(errors="replace")[-3000:]
             raise RuntimeError(f"{type(self).__name__} ended:\n{story}")
         return self.answers()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it does not run."""
+        return self.process is None or self.process.poll() is not None
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """An orderly end; waits for it."""
@@ -176,7 +200,7 @@ class PrivatePostgres(PrivateServer):
 
     def command(self) -> list[str]:
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.home,
-                    "shared_buffers": "32MB", "max_connections": 60}  # fmt: skip
+                    "shared_buffers": "32MB", "max_connections": 200}  # fmt: skip
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self.binary("postgres")), "-D", str(self.home / "data"), *flags]
 
@@ -211,6 +235,12 @@ def children_of(pid: int) -> list[int]:
             if int(fields[1]) == pid:
                 found.append(int(entry.parent.name))
     return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """All processes below one, parents first."""
+    children = children_of(pid)
+    return children + [below for child in children for below in descendants_of(child)]
 
 
 class PrivateRedis(PrivateServer):
@@ -269,11 +299,11 @@ class PrivateRabbit(PrivateServer):
     def command(self) -> list[str]:
         return [str(self.scripts / "rabbitmq-server")]
 
-    def start(self) -> Self:
+    def launch(self) -> None:
         if self.epmd is None:
             epmd = ["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"]
             self.epmd = subprocess.Popen(self.run_as_owner(*epmd), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return super().start()
+        super().launch()
 
     def answers(self) -> bool:
         import pika

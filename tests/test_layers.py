@@ -30,8 +30,6 @@ class Point(msgspec.Struct, frozen=True):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PrivateRedis]:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     with PrivateRedis() as server:
         yield server
 
@@ -239,8 +237,6 @@ def test_more_clearings_than_can_be_remembered_clear_everything(monkeypatch: pyt
 
 @pytest.mark.parametrize("how", ["stop", "pause"])
 def test_without_redis_reads_compute_and_clearing_is_made_up_for_later(how: str) -> None:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     with PrivateRedis() as server:
         ours = Layers(server.url)
         assert ours.get(SPACE, "a", lambda: 1, ["ana"]) == 1

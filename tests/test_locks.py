@@ -50,8 +50,6 @@ with create_app(load_settings()).app_context():
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PrivateRedis]:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     with PrivateRedis() as server:
         yield server
 
@@ -204,8 +202,6 @@ def test_a_lock_is_not_taken_inside_a_transaction(kind: type[Held]) -> None:
 
 
 def test_when_redis_dies_the_row_takes_over_and_the_old_holder_is_fenced_off(app: Flask) -> None:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     settings = current_settings()
     with PrivateRedis() as server:
         use_settings(_with(settings, redis_url=server.url))

@@ -18,7 +18,7 @@ from tasks import windows
 from tasks.broker import queue_name
 from tasks.publishers import RabbitPublisher
 from tasks.relay import Relay
-from tests.faults.fixtures import effects, have, jobs_side, kinds, queue, row_of, states
+from tests.faults.fixtures import effects, jobs_side, kinds, queue, row_of, states
 from tests.faults.processes import RELAY, WORKER, Program
 from tests.servers import PrivatePostgres, PrivateRabbit, children_of, wait_until
 from webapp.config import Settings, current_settings
@@ -31,14 +31,12 @@ Start = Callable[..., Program]
 
 @pytest.fixture(scope="module")
 def rabbit() -> Iterator[PrivateRabbit]:
-    have(PrivateRabbit)
     with PrivateRabbit() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PrivatePostgres]:
-    have(PrivatePostgres)
     with PrivatePostgres() as server:
         yield server
 

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.faults.processes import SERVE, Program
-from tests.servers import children_of, free_port, wait_until
+from tests.servers import children_of, descendants_of, free_port, wait_until
 
 EMAIL, PASSWORD = "ana@harbour.example", "Correct-Horse-7-Battery"
 
@@ -174,12 +174,6 @@ def test_a_worker_of_the_web_that_is_killed_comes_back(tmp_path: Path, stack: Ex
     assert vault.stop() == 0, vault.text
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below one."""
-    children = children_of(pid)
-    return children + [grandchild for child in children for grandchild in descendants(child)]
-
-
 def child(vault: Vault, words: bytes) -> int:
     """The child whose command holds these words."""
     return next(pid for pid in children_of(vault.process.pid) if words in Path(f"/proc/{pid}/cmdline").read_bytes())
@@ -216,7 +210,7 @@ def test_without_rabbitmq_the_vault_starts_and_takes_uploads(crew: Vault) -> Non
 
 @pytest.mark.parametrize(("name", "words"), [("web", b"tasks.web"), ("relay", b"tasks.relay"), ("worker", b"dramatiq")])
 def test_the_fall_of_one_stops_the_others_and_says_which(crew: Vault, name: str, words: bytes) -> None:
-    everybody = descendants(crew.process.pid)
+    everybody = descendants_of(crew.process.pid)
     assert len(everybody) >= 6
     os.kill(child(crew, words), signal.SIGKILL)
     assert crew.process.wait(90) == 1
@@ -225,6 +219,6 @@ def test_the_fall_of_one_stops_the_others_and_says_which(crew: Vault, name: str,
 
 
 def test_a_killed_supervisor_leaves_nobody_behind(crew: Vault) -> None:
-    everybody = descendants(crew.process.pid)
+    everybody = descendants_of(crew.process.pid)
     crew.stop(signal.SIGKILL)
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in everybody), 90, about="all to end")

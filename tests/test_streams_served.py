@@ -79,8 +79,6 @@ def test_open_streams_do_not_hold_up_the_stop(tmp_path: Path, stack: ExitStack) 
 @pytest.fixture
 def served(tmp_path: Path, stack: ExitStack) -> Vault:
     """`make run` with a Redis: the web, and streams in a process beside it."""
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     redis = stack.enter_context(PrivateRedis())
     stack.redis = redis.url  # type: ignore[attr-defined]
     named = {"REDIS_URL": redis.url, "STREAMS_PORT": str(free_port()), **ADMIN}

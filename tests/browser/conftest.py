@@ -1,6 +1,5 @@
 """One vault and one Chromium for all browser tests; each test has a browsing context of its own."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,14 +7,14 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.stage import CHROMIUM, RunningVault, Watched, chromium, running_vault, set_up, sign_in, watched
+from tests.servers import absent
 
 expect.set_options(timeout=15_000)  # a hang limit: several suites may share two cores
 
 
 def _need(path: Path, what: str) -> None:
     if not path.exists():
-        reason = f"{what} is not installed ({path})"
-        pytest.fail(reason) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(reason)
+        absent(f"{what} is not installed ({path})")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Fixtures of the jobs' tests: the kinds of the tests, jobs of them, and a count of what they left."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from tasks.actors import functions
 from tasks.application import make_app
 from tasks.serve import migrate
 from tests.conftest import empty, make_settings
-from tests.servers import PrivateServer
 from webapp.db import db, read_rows, transaction
 from webapp.infra import ids
 from webapp.models.audit import AuditEntry
@@ -83,13 +81,6 @@ def effects() -> dict[UUID, int]:
     for row in read_rows(any_state(AuditEntry, AuditEntry.target_uuid).where(AuditEntry.event == "test.effect")):
         count[row.target_uuid] = count.get(row.target_uuid, 0) + 1
     return count
-
-
-def have(server: type[PrivateServer]) -> None:
-    """Skip the test by name where the server is not installed; fail instead under REQUIRE_SERVICES=1."""
-    if not server.available():
-        reason = f"{server.__name__} is not installed"
-        pytest.fail(reason) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(reason)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import absent
 from tests.vault import Vault, differences, problem, raw, traces
 from webapp.config import current_settings, use_settings
 from webapp.infra.storage import store
@@ -27,7 +28,7 @@ def small_disk(vault: Vault, tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("a file system cannot be mounted here")
+        absent("a file system cannot be mounted here")
     before = current_settings()
     use_settings(before.model_copy(update={"storage_url": f"file://{folder}"}))
     yield folder
