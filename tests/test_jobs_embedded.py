@@ -57,10 +57,12 @@ def test_jobs_run_in_the_one_process(embedded: type[Program]) -> None:
 
 def test_a_process_killed_in_the_middle_of_its_jobs_loses_none(embedded: type[Program], tmp_path: Path) -> None:
     log = tmp_path / "starts"
-    slow = queue("test.slow", 2, seconds=1.5, log=str(log))
+    slow = queue("test.slow", 2, seconds=3, log=str(log))
     waiting = queue("test.effect", 20)
     first = embedded()
-    wait_until(lambda: states().get("running") == 2, 30)
+    wait_until(
+        lambda: log.exists() and len(log.read_text().split()) == 2, 30, about="both to work, not only to be given"
+    )
     first.stop(signal.SIGKILL)
     assert states() == {"running": 2, "queued": 20}
     embedded()

@@ -122,7 +122,8 @@ def ci(tmp_path: Path) -> Path:
     commands = tmp_path / "bin"
     commands.mkdir()
     told = f'echo "$(basename $0) $*" >> {tmp_path}/calls'
-    for name in ("chromium", "nginx", "pdftoppm", "python3", "node", "apt-get", "make"):
+    programs = ("chromium", "nginx", "pdftoppm", "redis-server", "rabbitmq-server", "initdb")
+    for name in (*programs, "python3", "node", "apt-get", "make"):
         body = f'{told}\n[ "$1" != "$(cat {tmp_path}/fails 2>/dev/null)" ] || exit 7' if name == "make" else told
         (commands / name).write_text(f"#!/bin/sh\n{body}\n")
         (commands / name).chmod(0o755)
