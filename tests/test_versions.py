@@ -32,7 +32,10 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     SCHEDULE: {"PATCH": {"json": {"cron": "1 2 * * *"}}},
     HOOK: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
 }
-WITHOUT_VERSION = {("DELETE", "/trash"): "all that is in it, whatever it is by now"}
+WITHOUT_VERSION = {
+    ("DELETE", "/trash"): "all that is in it, whatever it is by now",
+    ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
+}
 READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", SCHEDULE, HOOK,
         f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new

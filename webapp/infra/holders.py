@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, select, text
 
-from webapp.db import READ, READ_SQLITE
+from webapp.db import autocommitting
 from webapp.infra.ids import node_leases, wall_ms
 from webapp.infra.locks import PREFIX, locks
 from webapp.infra.probes import client_of
@@ -45,8 +45,7 @@ class Holders(msgspec.Struct, frozen=True):
 def read_holders(engine: Engine, redis_url: str | None) -> Holders:
     """Asks the database, and Redis where locks live there. Raises what their clients raise."""
     sqlite, moment = engine.dialect.name == "sqlite", wall_ms()
-    options: Any = READ_SQLITE if sqlite else READ
-    with engine.connect().execution_options(**options) as connection:
+    with autocommitting(engine) as connection:
         rows = select(locks.c.name, locks.c.expires_at_ms).where(locks.c.expires_at_ms > moment).limit(MOST)
         held = [HeldLock(name, (ends - moment) / 1000) for name, ends in connection.execute(rows)]
         if not sqlite and redis_url is None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.engine import Connection
 
 from webapp.config import current_settings
-from webapp.db import READ_SQLITE, db, translated
+from webapp.db import autocommitting, db, translated
 from webapp.infra.clock import now
 from webapp.infra.lines import change
 from webapp.models import lanes
@@ -65,7 +65,7 @@ def due_jobs(room: Mapping[str, int]) -> Iterator[Turn]:
         yield Turn([], True)
     elif db.engine.dialect.name == "sqlite":
         moment = now()
-        with translated(), db.engine.connect().execution_options(**READ_SQLITE) as line:
+        with translated(), autocommitting(db.engine) as line:
             shares, more = _shares(line, moment, free)
             wishes = [share._asdict() | {"moment": moment} for share in shares]
             rows = [row for wish in wishes for row in line.execute(lanes.NEXT_OF_LANE, wish)]
