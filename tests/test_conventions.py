@@ -12,9 +12,11 @@ from tasks.actors import load_functions
 from tests.conftest import make_settings, migrate
 from webapp.app import create_app
 from webapp.db import Base
+from webapp.http.limiting import CLASSES, SAFE, STRICT, class_of
 from webapp.models.jobs import KINDS
 from webapp.policies import PERMISSIONS
 from webapp.services.events import SUBSCRIPTIONS
+from webapp.services.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 SELECTING = [*sorted((ROOT / "webapp/models").glob("*.py")), *sorted((ROOT / "webapp/services").glob("*.py"))]
@@ -50,6 +52,29 @@ def test_every_permission_a_route_names_has_a_rule_and_every_rule_has_a_route(ho
     assert named <= set(PERMISSIONS)
     services = "".join(path.read_text() for path in (ROOT / "webapp").rglob("*.py"))
     assert [p for p in PERMISSIONS if p not in named and f'"{p}")' not in services] == []
+
+
+def test_every_route_counts_in_exactly_one_class_and_credentials_in_a_strict_one(house: Flask) -> None:
+    seen: dict[str, set[str]] = {name: set() for name in CLASSES}
+    mixed, loose = [], []
+    for endpoint, rule, view in views(house):
+        name = class_of(view, rule.methods)
+        seen[name].add(endpoint)
+        if rule.methods & SAFE - {"OPTIONS"} and rule.methods - SAFE:
+            mixed.append(endpoint)  # its class would depend on the method
+        if view.permission is None and rule.methods - SAFE and name not in STRICT:
+            loose.append(endpoint)  # whoever needs no permission to write proves something by it
+    assert (mixed, loose) == ([], [])
+    assert [name for name, endpoints in seen.items() if not endpoints] == []
+    assert seen["unlimited"] == {"health_pages.show_live", "health_pages.show_ready", "health_pages.show_metrics"}
+    assert {"files_api.create_files", "files_pages.upload_files", "files_api.replace_content"} == seen["uploads"]
+    assert {"settings_pages.change_settings", "schedules_api.list_schedules"} <= seen["administration"]
+    assert {"files_api.change_file", "folders_pages.create_folder"} <= seen["writes"]
+
+
+def test_every_class_has_a_setting() -> None:
+    limits = {name for name in SETTINGS if name.endswith("_rate_limit")}
+    assert limits == {f"{name}_rate_limit" for name in CLASSES if name != "unlimited"}
 
 
 def test_addresses_are_kebab_case_typed_and_name_things(house: Flask) -> None:

@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_note_route)
     protect(app, settings)  # before the limiters: a refusal has the headers too
     connect_extensions(app, settings)
-    limit_requests(app, settings)
+    limit_requests(app)
     register_problems(app)
     register_formats(app)
     register_nouns(app)

@@ -18,12 +18,13 @@ from flask_wtf.csrf import generate_csrf
 from werkzeug import Request
 from werkzeug.datastructures import Headers
 
-import webapp.infra.limits  # noqa: F401  (registers the scheme exact://)
 from webapp.config import Settings, current_settings
 from webapp.db import db
 from webapp.errors import HoldfastError
+from webapp.infra.limits import LastingWindows  # and its module registers the scheme exact://
 from webapp.policies import Actor
 from webapp.services import sessions
+from webapp.services.limits import count_hit
 from webapp.services.sessions import Origin
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,12 @@ def address_key() -> str:
         return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
     except ValueError:
         return address
+
+
+def caller_key() -> str:
+    """Who is counted: the account, or the address of one that is not signed in."""
+    actor = known_actor()
+    return f"account/{actor.id}" if actor else f"address/{address_key()}"
 
 
 def maybe_actor() -> Actor | None:
@@ -85,7 +92,12 @@ class Identity(LoginManager):
 
 
 class RouteLimiter(Limiter):
-    """Counts in decorated views alone, so that all other requests pay nothing for it."""
+    """Counts in decorated views alone: all other requests pay nothing for it. A changed limit resets no count."""
+
+    def init_app(self, app: Flask) -> None:
+        super().init_app(app)
+        assert self._storage is not None  # noqa: S101
+        self._limiter = LastingWindows(self._storage)
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         if not in_middleware:
@@ -109,7 +121,8 @@ compress = Compress()
 login = Identity()
 migrate = Migrate()
 talisman = Shield()
-strict = RouteLimiter(address_key, storage_uri="exact://", strategy="fixed-window", key_prefix="strict")
+exact: dict[str, Any] = {"elsewhere": count_hit}
+strict = RouteLimiter(address_key, storage_uri="exact://", storage_options=exact, key_prefix="strict")
 
 
 def connect_extensions(app: Flask, settings: Settings) -> None:

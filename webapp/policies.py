@@ -22,6 +22,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "jobs.write": ("Replay and cancel one's own jobs", frozenset({MEMBER, MANAGER, ADMIN})),
     "queues.read": ("See everybody's jobs, the queues and what went wrong in them", frozenset({ADMIN})),
     "queues.write": ("Replay, cancel and discard anybody's jobs, also all that match", frozenset({ADMIN})),
+    "settings.read": ("See the settings of the vault", frozenset({ADMIN})),
+    "settings.write": ("Change the settings of the vault", frozenset({ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }

@@ -52,6 +52,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "schedule": f"/admin/schedules/{schedule}",
         "all jobs": "/admin/jobs",
         "failed jobs": "/admin/jobs?state=failed",
+        "settings": "/admin/settings",
         "jobs": "/jobs",
         "job": f"/jobs/{job}",
         "account": "/account",

@@ -90,6 +90,29 @@ def test_a_stale_form_meets_the_merge_page_and_the_chosen_name_is_saved(
     expect(entry(page, "theirs.txt")).to_have_count(0)
 
 
+def test_settings_are_saved_refused_and_merged_by_forms(
+    visit: Callable[..., Watched], vault: RunningVault, cookies: StorageState
+) -> None:
+    visitor = visit(java_script_enabled=False, storage_state=cookies)
+    visitor.allow(409)
+    visitor.allow(422)
+    page, other = visitor.page(), visitor.page()
+    page.goto(f"{vault.url}/files")
+    page.get_by_role("link", name="Settings").first.click()
+    page.get_by_label("Webhook deliveries (days)").fill("99999")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".field-error")).to_contain_text("3650")
+    other.goto(f"{vault.url}/admin/settings")
+    other.get_by_label("Webhook deliveries (days)").fill("40")
+    other.get_by_role("button", name="Save").click()
+    expect(other.locator(".flash")).to_contain_text("Saved")
+    page.get_by_label("Webhook deliveries (days)").fill("50")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".conflict")).to_contain_text("40")
+    page.get_by_role("button", name="Save this choice").click()
+    expect(page.get_by_label("Webhook deliveries (days)")).to_have_value("50")
+
+
 def test_a_wrong_password_is_said_beside_the_form_and_the_address_is_kept(
     visit: Callable[..., Watched], vault: RunningVault
 ) -> None:

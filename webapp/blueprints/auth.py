@@ -7,7 +7,7 @@ from webapp.errors import HoldfastError
 from webapp.http.answers import gives
 from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public, safe_path
 from webapp.http.inputs import read_form, takes
-from webapp.http.limiting import sign_in_limit
+from webapp.http.limiting import limited
 from webapp.http.rows import form_of
 from webapp.services import auth, refreshes, sessions, setup
 from webapp.services.auth import SignIn, SignInForm
@@ -22,7 +22,7 @@ Page = str | Response | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 @api.post("/auth/login")
 @public
-@sign_in_limit
+@limited("sign_in")
 @takes(SignIn)
 @gives(TokenGrant, errors=(401, 429, 503))
 def log_in(wish: SignIn) -> TokenGrant:
@@ -32,6 +32,7 @@ def log_in(wish: SignIn) -> TokenGrant:
 
 @api.post("/auth/refresh")
 @public
+@limited("renewals")
 @takes(Refresh)
 @gives(TokenGrant, errors=(401,))
 def refresh(wish: Refresh) -> TokenGrant:
@@ -71,7 +72,7 @@ def sign_in_form() -> Page:
 
 @pages.post("/sign-in")
 @public
-@sign_in_limit
+@limited("sign_in")
 def sign_in() -> Page:
     """Sign the browser in, on a new session and a new CSRF token whatever cookie it came with."""
     before = maybe_actor() if "sid" in session else None
@@ -106,7 +107,7 @@ def setup_form() -> str:
 
 @pages.post("/setup")
 @public
-@sign_in_limit
+@limited("sign_in")
 def set_up() -> Page:
     """Make the first administrator and sign her in."""
     token = request.form.get("token", "")

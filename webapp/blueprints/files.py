@@ -14,6 +14,7 @@ from webapp.http.downloads import send_content
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_query, takes
 from webapp.http.jobrows import job_steps
+from webapp.http.limiting import limited
 from webapp.http.merges import Answer, merge_page
 from webapp.http.placing import FILE
 from webapp.http.repetitions import once
@@ -91,6 +92,7 @@ def trash_file(file_id: UUID) -> None:
 
 @api.get("/files/<uuid:file_id>/content")
 @guard("files.read")
+@limited("downloads")
 @takes(query=ContentQuery)
 @gives(bytes, errors=(404, 409, 416))
 def download_content(file_id: UUID, query: ContentQuery) -> Response:

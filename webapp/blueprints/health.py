@@ -13,6 +13,7 @@ from webapp.extensions import bearer_token
 from webapp.http.answers import encode, gives
 from webapp.http.guard import current_actor, guard, public
 from webapp.http.healthrows import CACHES, condition_rows
+from webapp.http.limiting import limited
 from webapp.http.metrics import exposition
 from webapp.services import conditions, health
 from webapp.services.conditions import Condition
@@ -23,6 +24,7 @@ api = Blueprint("health_api", __name__)
 
 @pages.get("/health/live")
 @public
+@limited("unlimited")
 def show_live() -> Response:
     """The process answers."""
     return _state({"status": "live"}, 200)
@@ -30,6 +32,7 @@ def show_live() -> Response:
 
 @pages.get("/health/ready")
 @public
+@limited("unlimited")
 def show_ready() -> Response:
     """200 while requests can be served (ready or degraded), else 503; names and states only."""
     readiness = health.read_readiness()
@@ -38,6 +41,7 @@ def show_ready() -> Response:
 
 @pages.get("/metrics")
 @public
+@limited("unlimited")
 def show_metrics() -> Response:
     """For whoever knows METRICS_TOKEN; without a proxy in front also for this machine."""
     if not _may_read_metrics():

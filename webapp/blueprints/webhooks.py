@@ -13,6 +13,7 @@ from webapp.http.conditional import expected_version
 from webapp.http.guard import current_actor, guard
 from webapp.http.hookrows import ask_again, delivery_page, form_page, hook_page, hook_rows, merge_hook, secret_page
 from webapp.http.inputs import read_form, read_query, takes
+from webapp.http.limiting import limited
 from webapp.http.merges import Answer
 from webapp.services import deliveries, webhooks
 from webapp.services.cursors import Page
@@ -112,6 +113,7 @@ def show_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryCard:
 
 @api.post("/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replays")
 @guard("webhooks.write")
+@limited("sendings")
 @gives(DeliveryView, errors=(404, 409))
 def replay_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryView:
     """Send one delivery again, under the same webhook-id."""
@@ -120,6 +122,7 @@ def replay_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryView:
 
 @api.post("/webhooks/<uuid:webhook_id>/replays")
 @guard("webhooks.write")
+@limited("sendings")
 @takes(ReplayWish)
 @gives(Replayed, errors=(404, 409))
 def replay_deliveries(wish: ReplayWish, webhook_id: UUID) -> Replayed:
@@ -129,6 +132,7 @@ def replay_deliveries(wish: ReplayWish, webhook_id: UUID) -> Replayed:
 
 @api.post("/webhooks/<uuid:webhook_id>/tests")
 @guard("webhooks.write")
+@limited("sendings")
 @gives(DeliveryView, status=201, errors=(400, 404, 409))
 def ping_webhook(webhook_id: UUID) -> Created:
     """Send an event named ping, once, also while the webhook is paused."""
@@ -248,6 +252,7 @@ def rotate_secret_page(webhook_id: UUID) -> Response:
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/tests", endpoint="ping_webhook")
 @guard("webhooks.write")
+@limited("sendings")
 def ping_webhook_page(webhook_id: UUID) -> Response:
     """Send a ping and show what comes of it."""
     made = deliveries.ping_webhook(current_actor(), webhook_id)
@@ -265,6 +270,7 @@ def show_delivery_page(webhook_id: UUID, delivery_id: UUID) -> str:
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replays", endpoint="replay_delivery")
 @guard("webhooks.write")
+@limited("sendings")
 def replay_delivery_page(webhook_id: UUID, delivery_id: UUID) -> Response:
     """Send it again, unless it is on its way."""
     try:
@@ -277,6 +283,7 @@ def replay_delivery_page(webhook_id: UUID, delivery_id: UUID) -> Response:
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/replays", endpoint="replay_deliveries")
 @guard("webhooks.write")
+@limited("sendings")
 def replay_deliveries_page(webhook_id: UUID) -> Response:
     """Send all again that are in the chosen state."""
     try:

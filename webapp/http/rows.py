@@ -19,6 +19,7 @@ from webapp.services.cursors import Page
 from webapp.services.files import FileView
 from webapp.services.folders import FolderFilter, MoveQuery
 from webapp.services.listings import BrowseQuery, Row
+from webapp.services.settings import in_force
 
 TEXT_SHOWN = 64 * 1024
 # first match of a media type's beginning: icon, words
@@ -137,7 +138,7 @@ def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
         "rows": rows,
         "next_url": next_url,
         "count_text": ngettext("%(num)d file", "%(num)d files", len(rows)),
-        "kept_days": current_settings().trash_retention_days,
+        "kept_days": in_force().trash_retention_days,
     }
 
 

@@ -12,6 +12,7 @@ from webapp.infra.clock import now
 from webapp.infra.crypto import keyed_digest
 from webapp.infra.ids import next_id
 from webapp.models.sessions import SignInAttempt, any_attempts
+from webapp.services.limits import sweep_counters
 
 WINDOW = timedelta(minutes=15)
 PER_ACCOUNT, PER_ADDRESS = 10, 30  # failures within the window before the first delay
@@ -36,9 +37,9 @@ def refuse_if_limited(account: str, address: str | None) -> None:
 
 @transactional
 def sweep_attempts() -> int:
-    """Forget failures outside the window. Returns how many."""
+    """Forget failures outside the window, and counters of limits that are over. Returns how many."""
     old = delete(SignInAttempt).where(SignInAttempt.created_at <= now() - WINDOW).returning(SignInAttempt.id)
-    return len(db.session.execute(old).all())
+    return len(db.session.execute(old).all()) + sweep_counters()
 
 
 def note_failure(account: str, address: str | None) -> None:

@@ -3,13 +3,14 @@
 | namespace  | holds                                  | fresh | cleared by                                            |
 |------------|----------------------------------------|-------|-------------------------------------------------------|
 | identities | the person and rights of a session     | 1 s   | time; here at once by every change of one (sessions)  |
+| settings   | what administrators set                | 1 s   | time (services/settings)                              |
 | meters     | the numbers around a page              | 1 s   | time (http/formats, by Flask-Caching)                 |
 | folders    | which folder of an owner has a uuid    | 300 s | every folder event of the owner                       |
 | previews   | where a file's preview lies, or none   | 300 s | every event of the file, a preview drawn for it       |
 | jobs       | how many jobs there are in each state  | 15 s  | time; told for another minute while one counts anew   |
 | holders    | held locks, processes with an id node  | 2 s   | time; told for ten more seconds, likewise             |
 
-The first two are within the process only: a second needs no message.
+The first three are within the process only: a second needs no message.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,6 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func
 from uuid_utils.compat import uuid7
 
-from webapp.config import current_settings
 from webapp.db import db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Missing
 from webapp.infra.clock import now
@@ -23,6 +22,7 @@ from webapp.services.events import Target, insert_deliveries, record
 from webapp.services.fanout import delivery_row, payload_of
 from webapp.services.inputs import Input, Instant
 from webapp.services.resends import BATCH, send_again
+from webapp.services.settings import read_values
 from webapp.services.webhooks import EventFilter, find_webhook, show_webhook
 
 PING = "ping"
@@ -238,8 +238,8 @@ def ping_webhook(actor: Actor, webhook_id: UUID) -> DeliveryView:
 
 
 def sweep_deliveries() -> int:
-    """Forget deliveries older than WEBHOOK_LOG_DAYS with their attempts, in batches. Returns how many."""
-    before, count = now() - timedelta(days=current_settings().webhook_log_days), 0
+    """Forget deliveries older than the settings say, with their attempts, in batches. Returns how many."""
+    before, count = now() - timedelta(days=read_values().webhook_log_days), 0
     while removed := _forget(before):
         count += removed
     return count

@@ -13,7 +13,6 @@ import msgspec
 from pydantic import Field
 from sqlalchemy import Select, bindparam, delete, func, or_
 
-from webapp.config import current_settings
 from webapp.db import db, read_row, read_rows, transactional
 from webapp.errors import Missing, Unavailable
 from webapp.infra.clock import now
@@ -28,6 +27,7 @@ from webapp.services.folders import check_version
 from webapp.services.inputs import Input
 from webapp.services.placements import displace
 from webapp.services.quotas import give_back, lock_tree
+from webapp.services.settings import read_values
 
 BATCH = 500
 AT_ONCE = 100  # files that go while the person waits; a job takes the rest
@@ -117,8 +117,8 @@ def empty_rest(job: Work) -> dict[str, int]:
 
 
 def purge_old(job: Work) -> dict[str, int]:
-    """Remove for good what has lain in anybody's trash for TRASH_RETENTION_DAYS; 0 keeps it for ever."""
-    days = current_settings().trash_retention_days
+    """Remove for good what has lain in anybody's trash as long as the settings say; 0 keeps it for ever."""
+    days = read_values().trash_retention_days
     if days == 0:
         return {"files": 0, "bytes": 0}
     return _purge_all(job, system_actor(job.request_id), now() - timedelta(days=days))

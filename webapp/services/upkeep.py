@@ -10,7 +10,6 @@ from typing import Protocol
 import structlog
 from sqlalchemy import ColumnElement, Select, delete, or_
 
-from webapp.config import current_settings
 from webapp.db import db, transactional
 from webapp.infra.clock import now
 from webapp.infra.ids import forget_leases
@@ -18,6 +17,7 @@ from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
 from webapp.services import attempts, deliveries, repetitions
+from webapp.services.settings import read_values
 
 log = structlog.get_logger("webapp.upkeep")
 BATCH = 500  # rows of one transaction
@@ -82,7 +82,7 @@ def _forget_jobs() -> int:
 
 def _any_old_jobs() -> Select[int]:
     """Locked: somebody may be about to replay one."""
-    settings, moment = current_settings(), now()
+    settings, moment = read_values(), now()
     over = or_(
         _ended(("done", "cancelled"), moment - timedelta(days=settings.job_retention_days)),
         _ended(("failed", "dead"), moment - timedelta(days=settings.dead_letter_days)),
