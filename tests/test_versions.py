@@ -31,6 +31,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     TRASHED: {"DELETE": {}},
     SCHEDULE: {"PATCH": {"json": {"cron": "1 2 * * *"}}},
     HOOK: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
+    "/settings": {"PATCH": {"json": {"webhook_log_days": 5}}},
 }
 WITHOUT_VERSION = {
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
@@ -78,7 +79,8 @@ def objects(
     session = next(s for s in program.get("/sessions")["items"] if not s["current"])
     job = program.get(f"/files/{file['id']}/jobs")["items"][0]
     at = {
-        "/users/me": "/users/me", FILE: f"/files/{file['id']}", f"{FILE}/content": f"/files/{file['id']}/content",
+        "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
+        f"{FILE}/content": f"/files/{file['id']}/content",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
         HOOK: f"/webhooks/{hook['id']}", "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
@@ -102,7 +104,7 @@ def shown(objects: Objects) -> list[Any]:
     lists = [objects.get(path) for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders")]
     for session in lists[0]["items"]:
         session["seen_at"] = session["expires_at"] = None
-    return [*lists, objects.get("/users/me"), objects.get(objects.at[SCHEDULE])]
+    return [*lists, objects.get("/users/me"), objects.get("/settings"), objects.get(objects.at[SCHEDULE])]
 
 
 def test_every_object_that_can_be_read_or_changed_has_a_row_here(app: Flask) -> None:
