@@ -71,8 +71,8 @@ e2e: .venv/.tests static/vendor/.built ## Run the browser tests alone
 	@$(PYTEST) -m browser
 
 .PHONY: chaos
-chaos: .venv/.tests static/vendor/.built ## Run the long fault tests: servers killed, disks filled, clocks turned
-	@$(PYTEST) -m chaos
+chaos: .venv/.tests static/vendor/.built ## Run the long fault tests and print what they saw (CHAOS_SEED=, CHAOS_SECONDS=600, TESTS=)
+	@$(PYTEST) -m chaos --capture=no
 
 .PHONY: coverage
 coverage: .venv/.tests static/vendor/.built ## Run the tests and fail under 85 % of lines (report in htmlcov/)
