@@ -205,6 +205,17 @@ def store(_: Load) -> list[str]:
     return differences()
 
 
+def streams(load: Load) -> list[str]:
+    """Who listened all the time hears what happens now."""
+    try:
+        load.ear.hears(HANG)
+    except (TimeoutError, AssertionError) as error:
+        return [f"{error!r} on stream {load.ear.streams}, which ended {load.ear.heard[-200:]!r}"]
+    finally:
+        load.ear.stop()
+    return []
+
+
 def fallen(load: Load) -> list[str]:
     """A fault of the code that a log tells of."""
     words = ('"unforeseen"', "error_page_failed", "news_not_told")
@@ -222,6 +233,7 @@ CHECKS: dict[str, Callable[[Load], list[str]]] = {
     "lost or doubled effects": effects,
     "lost or doubled webhooks": webhooks,
     "lost mails": mails,
+    "deaf streams": streams,
     "leaked locks": leaked_locks,
     "differences between database and store": store,
     "faults in the logs": fallen,

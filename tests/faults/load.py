@@ -12,6 +12,7 @@ from aiosmtpd.controller import Controller
 from tests.conftest import PASSWORD
 from tests.faults.clients import Client
 from tests.faults.deeds import Worker, send
+from tests.faults.ears import Ear
 from tests.faults.installation import Installation
 from tests.faults.ledger import Ledger, Post, Thing
 from tests.receiver import Receiver, receiver
@@ -54,6 +55,7 @@ class Load:
         self.ledger = Ledger()
         self.admin = self._client("ana")
         self.workers = [worker for name, count in PROGRAMS.items() for worker in self._workers(name, count)]
+        self.ear = Ear(self.workers[0].client, town.streams_port)
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=worker.run, name=worker.label) for worker in self.workers]
         self._threads.append(threading.Thread(target=self._make_hooks, name="hooks"))
