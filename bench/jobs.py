@@ -1,21 +1,25 @@
-"""Row `jobs`: jobs that do nothing, through table, relay, broker and worker, against dramatiq alone."""
+"""Row `jobs`: jobs that do nothing, through table, relay, broker and worker, against dramatiq and celery alone."""
 
 import contextlib
+import json
 import os
 import secrets
 import statistics
 import struct
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 from sqlalchemy import Engine, create_engine, func, insert, select, text
 
+from bench import rival
 from bench.kinds import NOTHING, SLOTS
-from bench.processes import Server, running, settle
+from bench.processes import ROOT, Server, running, settle
 from bench.rows import Row
 from bench.vault import RABBITMQ, Vault, postgres_answers, vault
 from tests.servers import wait_until
@@ -26,11 +30,24 @@ PROCESSES, THREADS = 2, 4
 SINGLE = 40
 NEAR = PROCESSES * THREADS  # counts of the last moment may still be on their way
 FIRST = 10**12
+Message = Callable[[str, int], tuple[bytes, pika.BasicProperties]]  # of a queue and a number
 
 
 def jobs(quick: bool) -> Iterator[Row]:
-    """A backlog worked off, and the wait of single jobs."""
+    """A backlog worked off, and the wait of single jobs; first with servers, then embedded."""
     count = 1000 if quick else 6000
+    yield from _with_servers(count)
+    with vault("sqlite", APP_ENV="test", REDIS_URL="") as target:
+        command = [sys.executable, "-m", "bench.embedded", str(count)]
+        done = subprocess.run(command, cwd=ROOT, env=target.environ, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"the embedded runtime ended:\n{done.stderr[-3000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield Row("jobs that do nothing, embedded on SQLite", found["rate"], "jobs/s", at_least=300)
+    yield Row("job start delay, p50, embedded", found["start"], "ms", at_most=50, more={"until done ms": found["end"]})
+
+
+def _with_servers(count: int) -> Iterator[Row]:
     prefix = f"bench-{os.getpid()}-{secrets.token_hex(3)}"
     if not postgres_answers() or not broker_answers():
         raise RuntimeError("needs PostgreSQL and RabbitMQ")
@@ -38,7 +55,8 @@ def jobs(quick: bool) -> Iterator[Row]:
         vault("postgresql", APP_ENV="test", RABBITMQ_URL=RABBITMQ, RABBITMQ_QUEUE_PREFIX=prefix) as target,
         passing_queues(prefix),
     ):
-        bare = _bare(target, prefix, count)
+        bare = _alone(target, prefix, count, "bare", _dramatiq_message)
+        celery = _alone(target, prefix, count, "rival", rival.message)
         with ExitStack() as stack:
             worker = ["bench.worker", "--processes", str(PROCESSES), "--threads", str(THREADS)]
             dramatiq = stack.enter_context(_dramatiq(target, worker, target.environ, "worker"))
@@ -56,7 +74,11 @@ def jobs(quick: bool) -> Iterator[Row]:
             cpu = (dramatiq.cpu() + relay.cpu() - before) / count * 1e6
             delay, total = _single(engine, FIRST + 10**6)
             engine.dispose()
-    yield Row("jobs that do nothing", rate, "jobs/s", bare, 0.3, more={"worker and relay cpu µs": round(cpu)})
+    yield Row("jobs that do nothing, against dramatiq", rate, "jobs/s", bare, 0.3,
+              more={"worker and relay cpu µs": round(cpu)})  # fmt: skip
+    yield Row(
+        "jobs that do nothing, against celery", rate, "jobs/s", celery, more={"celery against dramatiq": celery / bare}
+    )
     yield Row("job start delay, p50", delay, "ms", at_most=50, more={"until done ms": total})
 
 
@@ -98,34 +120,44 @@ def _single(engine: Engine, first: int) -> tuple[float, float]:
     return statistics.median(starts), statistics.median(ends)
 
 
-def _bare(target: Vault, prefix: str, count: int) -> float:
-    """Messages per second of dramatiq alone, published in transactions of 500 as the relay does."""
-    counts = target.home / "counts"
+def _alone(target: Vault, prefix: str, count: int, name: str, message: Message) -> float:
+    """Messages per second of dramatiq or celery alone, published in transactions of 500 as the relay does."""
+    counts = target.home / f"{name}-counts"
     counts.write_bytes(bytes(SLOTS * 8))
-    queue = f"{prefix}.bare"
-    environ = {**target.environ, "BENCH_RABBITMQ": RABBITMQ, "BARE_QUEUE": queue, "BARE_COUNTS": str(counts)}
-    command = ["bench.bare", "--processes", str(PROCESSES), "--threads", str(THREADS)]
-    with _dramatiq(target, command, environ, "bare"), _channel() as channel:
+    queue = f"{prefix}.{name}"
+    environ = {**target.environ, "BENCH_RABBITMQ": RABBITMQ, "BENCH_QUEUE": queue, "BENCH_COUNTS": str(counts)}
+    processes, threads = str(PROCESSES), str(THREADS)
+    command = {
+        "bare": ["dramatiq", "bench.bare", "--processes", processes, "--threads", threads],
+        "rival": ["celery", "-A", "bench.rival", "worker", "--concurrency", processes, "--loglevel", "warning",
+                  "--without-gossip", "--without-mingle", "--without-heartbeat"],
+    }[name]  # fmt: skip
+    with running([sys.executable, "-m", *command], target.home, environ, name=name), _channel() as channel:
         channel.tx_select()
         while _counted(counts) == 0:  # until the worker has made its queue, messages to it go nowhere
-            _publish(channel, queue, 1)
+            _publish(channel, queue, 1, message)
             settle(0.2)
         before = _counted(counts)
         began = time.perf_counter()
-        _publish(channel, queue, count)
-        wait_until(lambda: _counted(counts) >= before + count - NEAR, 300, about=f"{count} bare messages")
+        _publish(channel, queue, count, message)
+        wait_until(lambda: _counted(counts) >= before + count - NEAR, 300, about=f"{count} messages of {name}")
         return count / (time.perf_counter() - began)
 
 
-def _publish(channel: pika.adapters.blocking_connection.BlockingChannel, queue: str, count: int) -> None:
-    import dramatiq
-
+def _publish(channel: BlockingChannel, queue: str, count: int, message: Message) -> None:
     for number in range(count):
-        message = dramatiq.Message(queue_name=queue, actor_name="nothing", args=(number,), kwargs={}, options={})  # type: ignore[var-annotated]
-        channel.basic_publish("", queue, message.encode(), pika.BasicProperties(delivery_mode=2))
+        body, properties = message(queue, number)
+        channel.basic_publish("", queue, body, properties)
         if number % 500 == 499:
             channel.tx_commit()
     channel.tx_commit()
+
+
+def _dramatiq_message(queue: str, number: int) -> tuple[bytes, pika.BasicProperties]:
+    import dramatiq
+
+    message = dramatiq.Message(queue_name=queue, actor_name="nothing", args=(number,), kwargs={}, options={})  # type: ignore[var-annotated]
+    return message.encode(), pika.BasicProperties(delivery_mode=2)
 
 
 def _counted(counts: Path) -> int:
@@ -133,7 +165,7 @@ def _counted(counts: Path) -> int:
 
 
 @contextlib.contextmanager
-def _channel() -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+def _channel() -> Iterator[BlockingChannel]:
     connection = pika.BlockingConnection(pika.URLParameters(RABBITMQ))
     try:
         yield connection.channel()
@@ -148,7 +180,7 @@ def passing_queues(prefix: str) -> Iterator[None]:
         yield
     finally:
         with _channel() as channel:
-            for name in (*QUEUES, "bare", "bare.DQ", "bare.XQ"):
+            for name in (*QUEUES, "bare", "bare.DQ", "bare.XQ", "rival"):
                 channel.queue_delete(f"{prefix}.{name}")
 
 

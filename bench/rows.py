@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the result. `reach` is the least ratio and `at_most` the greatest value that count as reached."""
+    """One line of the result. `reach` is the least ratio, `at_least` and `at_most` bound the value that is aimed at."""
 
     name: str
     value: float
@@ -15,6 +15,7 @@ class Row:
     limit: float | None = None
     reach: float | None = None
     at_most: float | None = None
+    at_least: float | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -30,7 +31,18 @@ class Row:
             checks.append(self.ratio >= self.reach)
         if self.at_most is not None:
             checks.append(self.value <= self.at_most)
+        if self.at_least is not None:
+            checks.append(self.value >= self.at_least)
         return all(checks) if checks else None
+
+    @property
+    def aim(self) -> str:
+        """In words."""
+        if self.reach is not None:
+            return f"≥ {self.reach:g} ×"
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g}"
+        return "" if self.at_most is None else f"≤ {self.at_most:g}"
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -45,9 +57,8 @@ def table(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         limit = "" if row.limit is None else f"{row.limit:,.1f}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        aim = f"≥ {row.reach:g} ×" if row.reach is not None else f"≤ {row.at_most:g}" if row.at_most is not None else ""
         mark = {True: "reached", False: "MISSED", None: ""}[row.reached]
         more = "  ".join(
             f"{key} {value:,.1f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.more.items()
         )
-        yield f"{row.name:44} {row.value:>12,.1f} {limit:>12} {ratio:>6}  {aim:<8} {mark:<8} {row.unit}  {more}"
+        yield f"{row.name:44} {row.value:>12,.1f} {limit:>12} {ratio:>6}  {row.aim:<8} {mark:<8} {row.unit}  {more}"

@@ -19,7 +19,7 @@ MIB = 1024**2
 
 def start(quick: bool) -> Iterator[Row]:
     """Embedded, and with PostgreSQL, Redis and RabbitMQ."""
-    yield from _started("embedded", "sqlite", 2 if quick else 4)
+    yield from _started("embedded", "sqlite", 2 if quick else 4, REDIS_URL="")
     if postgres_answers() and broker_answers():
         prefix = f"bench-{os.getpid()}"
         with passing_queues(prefix):
@@ -30,7 +30,7 @@ def start(quick: bool) -> Iterator[Row]:
 def _started(name: str, database: str, times: int, **extra: str) -> Iterator[Row]:
     with vault(database, APP_ENV="test", **extra) as target:
         port = free_port()
-        environ = {**target.environ, "HOST": "127.0.0.1", "PORT": str(port)}
+        environ = {**target.environ, "HOST": "127.0.0.1", "PORT": str(port), "STREAMS_PORT": str(free_port())}
         url, runs, resident, shared = f"http://127.0.0.1:{port}", [], 0.0, 0.0
         for _ in range(times):
             began = time.perf_counter()

@@ -62,7 +62,8 @@ def vault(kind: str, **extra: str) -> Iterator[Vault]:
     (home / "var").mkdir(parents=True)
     try:
         with _database(kind, home) as url:
-            environ = environment(home, DATABASE_URL=url, **({"REDIS_URL": REDIS} if connects(6379) else {}), **extra)
+            servers = {"REDIS_URL": REDIS} if connects(6379) else {}
+            environ = environment(home, **{"DATABASE_URL": url, **servers, **extra})
             flask(environ, "db", "upgrade")
             flask(
                 environ, "users", "create", "--email", EMAIL, "--name", "Bench", "--role", "admin", feed=f"{PASSWORD}\n"

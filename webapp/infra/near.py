@@ -68,13 +68,12 @@ class NearCache:
         """Keep a value for some seconds."""
         moment = time.monotonic()
         with self._lock:
-            if key in self._entries:
-                self._drop(key)
+            old = self._entries.pop(key, None)
             for oldest in list(islice(self._entries, SWEPT)):
                 if self._entries[oldest].ends_at <= moment:
                     self._drop(oldest)
             self._entries[key] = Entry(value, marks, moment + seconds, size)
-            self._count(key, 1, size)
+            self._count(key, int(old is None), size - (old.size if old else 0))
             while self._entries and (self.size > self._room or len(self._entries) > self._most):
                 self._drop(next(iter(self._entries)))
 
@@ -99,5 +98,7 @@ class NearCache:
     def _count(self, key: str, entries: int, size: int) -> None:
         space = key.partition(".")[0]
         self.size += size
-        entries_of(space).inc(entries)
-        bytes_of(space).inc(size)
+        if entries:
+            entries_of(space).inc(entries)
+        if size:
+            bytes_of(space).inc(size)
