@@ -65,7 +65,7 @@ class Script:
 
 
 class Guarded:
-    """A Redis behind a breaker: after a failure nobody waits for it again for three seconds."""
+    """A Redis behind a breaker: after a failure nobody waits for it for three seconds, then one finds out for all."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -81,11 +81,15 @@ class Guarded:
         """What the action makes of the client, or None when Redis does not answer."""
         if self.resting:
             return None
+        if self._rests_until:
+            self.rest()  # of the others, while this caller tries
         try:
-            return action(self.client())
+            answer = action(self.client())
         except FAILURES:
             self.rest()
             return None
+        self._rests_until = 0.0
+        return answer
 
     def client(self) -> Any:
         """The client. Raises FAILURES where it has to look at a cluster that is away."""
