@@ -40,6 +40,10 @@ class Listener:
         except (psycopg2.Error, SQLAlchemyError, OSError):
             self._line = None
 
+    def pause(self, seconds: float) -> None:
+        """Return after so many seconds, whatever is queued, or on wake()."""
+        select.select([self._reader], [], [], seconds)
+
     def _listen(self) -> None:
         fairy = db.engine.raw_connection()
         fairy.detach()  # kept for as long as it lives, so it is not the pool's
@@ -50,7 +54,6 @@ class Listener:
 
     def wake(self) -> None:
         """End the present wait. After close() nobody waits, and the descriptor's number may be another file's."""
-        wakeups.due.set()
         with self._lock:
             if self._writer is not None:
                 os.write(self._writer, b"x")

@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,30 @@ def die_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
     """Ask the kernel (prctl(2)) to send this signal when the parent ends, however it ends. Linux only."""
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, int(how))
+
+
+class Asked:
+    """Whether a signal has asked the process to stop. An Event would not do: its wait() holds a lock for some moments,
+    and a handler that interrupts them would wait for that lock for ever.
+    """
+
+    def __init__(self, *signals: signal.Signals) -> None:
+        self._asked = False
+        self._reader, self._writer = os.pipe()
+        for number in signals:
+            signal.signal(number, self._ask)
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until it is asked; whether it was."""
+        select.select([self._reader], [], [], seconds)
+        return self._asked
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+        os.write(self._writer, b"x")
 
 
 class SoleOwner:

@@ -5,7 +5,6 @@
 
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -38,27 +37,26 @@ class Relay:
         self.trouble = ""
         self._pause = self._crowded = 0.0
         self._next_round = self._next_firing = 0.0
-        self._planted = False
-        self._stopping = threading.Event()
+        self._planted = self._stopping = False
 
     def run(self) -> None:
         """Work until stop() is called from another thread or a signal handler."""
         with self.app.app_context():
-            while not self._stopping.is_set():
+            while not self._stopping:
                 try:
                     gap, limit = self._turn()
                 except Exception as error:  # noqa: BLE001 - a fault of ours in one turn must not end all jobs
                     self._wait_out(error)
                     continue
                 self._recovered()
-                self._stopping.wait(gap)
+                self.listener.pause(gap)
                 self.listener.wait(limit)
             self.publisher.close()
             self.listener.close()
 
     def stop(self) -> None:
-        """Finish the present batch and return from run()."""
-        self._stopping.set()
+        """Finish the present batch and return from run(). No lock is taken: a signal may come while one is held."""
+        self._stopping = True
         self.listener.wake()
 
     def _turn(self) -> tuple[float, float]:
@@ -109,7 +107,7 @@ class Relay:
             log.warning("relay_waits", part=part, error=str(error), exc_info=error if part == "relay" else None)
         self.trouble = part
         self._pause = min(LONGEST_PAUSE, self._pause * 2 or 0.1)
-        self._stopping.wait(self._pause)
+        self.listener.pause(self._pause)
 
     def _recovered(self) -> None:
         if self.trouble:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tasks.processes import die_with_parent
+from tasks.processes import Asked, die_with_parent
 from webapp.config import Settings
 
 GRACE = 50.0  # seconds a child has to stop before it is killed
@@ -56,9 +56,7 @@ class Child:
 
 def supervise(settings: Settings, announce: Callable[[], None]) -> int:
     """Run all that the settings ask for until a signal (status 0) or the fall of one (status 1)."""
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: asked.set())
+    asked = Asked(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     children = [Child("web", [sys.executable, "-m", "tasks.web"])]
     try:
         if await_web(settings, children[0], asked):
@@ -66,10 +64,10 @@ def supervise(settings: Settings, announce: Callable[[], None]) -> int:
             children += [Child(name, [sys.executable, *words]) for name, words in beside_web(settings)]
         while not asked.wait(0.2) and not any(child.fallen for child in children):
             pass
-        fallen = [child for child in children if child.fallen] if not asked.is_set() else []
+        fallen = [child for child in children if child.fallen] if not asked else []
         for child in fallen:
             say(f"{child.name} ended by itself ({ending(child.process.returncode)}); stopping the others")
-        if asked.is_set():
+        if asked:
             say("Stopping: requests and jobs that run are finished first")
     finally:
         for child in children:  # web first: nothing new comes in; then what it left is sent and worked off
@@ -87,7 +85,7 @@ def beside_web(settings: Settings) -> Iterator[tuple[str, list[str]]]:
         yield "streams", ["-m", "tasks.streams"]
 
 
-def await_web(settings: Settings, web: Child, asked: threading.Event) -> bool:
+def await_web(settings: Settings, web: Child, asked: Asked) -> bool:
     """Wait until the web answers. False when it fell, when it does not answer, or when we are asked to stop."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
     deadline = time.monotonic() + READY_LIMIT

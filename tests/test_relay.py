@@ -3,11 +3,14 @@
 import os
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pika
 import pytest
@@ -244,6 +247,41 @@ def test_messages_that_rabbitmq_lost_are_sent_again(side: Flask, monkeypatch: py
         assert messages(settings) == 30, "a message that still waits is not lost"
         purge(settings)
         wait_until(lambda: messages(settings) == 30, 20)
+
+
+@pytest.mark.timeout(30)
+def test_a_relay_stops_whenever_the_signal_comes(side: Flask) -> None:
+    """Also inside threading's waits, which hold a lock that a handler there would wait for without end."""
+    busy = Busy()
+    relay = Relay(side, busy)
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        inside = frame.f_code.co_filename == threading.__file__ and frame.f_code.co_name == "wait"
+        if busy.looks > 3 and ((inside and event == "line") or busy.looks > 10):
+            relay.stop()  # as a signal's handler would at this moment
+        return trace if inside or event == "call" else None
+
+    sys.settrace(trace)
+    try:
+        relay.run()
+    finally:
+        sys.settrace(None)
+
+
+class Busy:
+    """A broker whose queues are full, so that the relay looks again and again."""
+
+    looks = 0
+
+    def room(self) -> dict[str, int]:
+        self.looks += 1
+        return {"default": 0}
+
+    def send(self, jobs: object) -> None: ...
+    def empty_queues(self) -> list[str]:
+        return []
+
+    def close(self) -> None: ...
 
 
 def test_a_backlog_stays_in_the_table_where_it_can_be_overtaken(side: Flask) -> None:
