@@ -42,6 +42,15 @@ class Asked:
         os.write(self._writer, b"x")
 
 
+def let_children_end() -> None:
+    """From now on a forked child ends at SIGTERM until it has a handler of its own.
+
+    A child of granian's would go on with its master's, which only sets a flag of the master: a stop while the child
+    starts was lost, it served on, and was killed with its requests when the master's patience was over.
+    """
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
 class SoleOwner:
     """Whether this process alone runs the jobs of a directory. The lock goes with the process, even by SIGKILL."""
 

@@ -9,7 +9,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from tasks.processes import die_with_parent
+from tasks.processes import die_with_parent, let_children_end
 from tasks.web import HEADER_LIMIT
 from webapp.config import Settings, current_settings
 
@@ -37,6 +37,7 @@ def serve_streams(settings: Settings) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_LIMIT),
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=STOP_LIMIT, log_level=LogLevels.error,
     )  # fmt: skip
+    let_children_end()
     server.serve(target_loader=load_app, wrap_loader=False)
 
 

@@ -9,7 +9,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from tasks.processes import die_with_parent
+from tasks.processes import die_with_parent, let_children_end
 from webapp.config import Settings, current_settings
 
 HEADER_LIMIT = 15_000  # milliseconds in which a client has to send its headers
@@ -41,6 +41,7 @@ def serve_web(settings: Settings) -> None:
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=STOP_LIMIT,
         log_level=LogLevels.error,
     )  # fmt: skip
+    let_children_end()
     server.serve(target_loader=load_app, wrap_loader=False)
 
 

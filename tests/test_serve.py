@@ -190,6 +190,14 @@ def test_a_worker_of_the_web_that_is_killed_comes_back(tmp_path: Path, stack: Ex
     assert vault.stop() == 0, vault.text
 
 
+def test_a_stop_while_a_worker_of_the_web_starts_again_is_heard(tmp_path: Path, stack: ExitStack) -> None:
+    vault = stack.enter_context(Vault(tmp_path / "var")).ready()
+    (worker,) = children_of(vault.process.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: children_of(vault.process.pid) not in ([], [worker]), 30, about="the next worker to start")
+    assert vault.stop(limit=30) == 0, vault.text
+
+
 def child(vault: Vault, words: bytes) -> int:
     """The child whose command holds these words."""
     return next(pid for pid in children_of(vault.process.pid) if words in Path(f"/proc/{pid}/cmdline").read_bytes())
