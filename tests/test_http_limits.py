@@ -265,6 +265,7 @@ def test_a_redis_that_lost_its_data_is_told_the_count_and_the_end_of_the_window(
     first, second = (counts(tmp_path, redis.url) for _ in range(2))
     assert [first.count("k", 2) for _ in range(5)] == [1, 2, 3, 4, 5]
     ends_at = first.known("k")[1]
+    time.sleep(0.5)
     redis.stop()
     redis.start()
     assert first.count("k", 2) == 6

@@ -175,6 +175,20 @@ def test_what_the_environment_fixes_names_its_variable(office: Callable[..., Any
     assert "RATE_LIMIT" in answer.json["errors"][0]["message"]
 
 
+def test_a_variable_that_is_set_later_stands_above_what_was_chosen(office: Callable[..., Any], app: Flask) -> None:
+    office("PATCH", trash_retention_days=7)
+    before = app.config["HOLDFAST_SETTINGS"]
+    use_settings(before.model_copy(update={"trash_retention_days": 3}))
+    try:
+        assert in_force().trash_retention_days == 3
+        item = shown(office, "trash_retention_days")
+        assert (item["value"], item["source"], item["chosen"]) == (3, "environment", None)
+        assert office("PATCH", trash_retention_days=7).status_code == 422
+    finally:
+        use_settings(before)
+    assert in_force().trash_retention_days == 7
+
+
 def test_members_neither_see_nor_change_settings(
     client: FlaskClient, member: Actor, bearer: Bearer, signed_in: Callable[[Actor], FlaskClient]
 ) -> None:

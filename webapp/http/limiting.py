@@ -105,12 +105,13 @@ class Ordinary:
         key = f"account/{actor.id}" if actor else f"address/{address_key()}"
         rate, own = plan.general, plan.own.get(name)
         hits, ends_at = self.counts.lease(key, rate)
-        if own is not None and hits <= rate.amount:
+        left = rate.amount - hits
+        if own is not None and left >= 0:
             own_hits, own_end = self.counts.lease(f"{name}/{key}", own)
-            if own.amount - own_hits < rate.amount - hits:
-                rate, hits, ends_at = own, own_hits, own_end
-        present.environ[COUNTED] = name, rate.amount, hits, ends_at
-        if hits > rate.amount:
+            if own.amount - own_hits < left:
+                rate, left, ends_at = own, own.amount - own_hits, own_end
+        present.environ[COUNTED] = name, rate.amount, left, ends_at
+        if left < 0:
             raise Limited(TOO_FAST, retry_after=_seconds_until(ends_at))
 
     def plan(self) -> Plan:
@@ -123,13 +124,16 @@ class Ordinary:
     def add_headers(self, response: Response) -> Response:
         """RateLimit headers (draft-ietf-httpapi-ratelimit-headers-06), of the limit that is nearest to its end."""
         counted = request.environ.get(COUNTED)
-        if counted is None or "RateLimit-Limit" in response.headers:
+        if counted is None:
             return response
-        name, amount, hits, ends_at = counted
+        name, amount, left, ends_at = counted
         exact = strict.current_limit if name in STRICT else None
-        if exact is not None and exact.remaining < amount - hits:
-            amount, hits, ends_at = exact.limit.amount, exact.limit.amount - exact.remaining, exact.window.reset_time
-        _announce(response.headers, amount, hits, ends_at)
+        if exact is not None and exact.remaining <= left:
+            amount, left, ends_at = exact.limit.amount, exact.remaining, exact.window.reset_time
+        add = response.headers.add  # nobody else sets these
+        add("RateLimit-Limit", str(amount))
+        add("RateLimit-Remaining", str(max(0, left)))
+        add("RateLimit-Reset", str(_seconds_until(ends_at)))
         return response
 
     def _classify(self, rule: Any) -> str:
@@ -138,20 +142,10 @@ class Ordinary:
         return name
 
 
-def strict_headers() -> dict[str, str]:
-    """What to tell about the strict limit that was just exceeded."""
+def strict_wait() -> float:
+    """Seconds until the strict limit that was just exceeded lets somebody through again."""
     limit = strict.current_limit
-    if limit is None:
-        return {"Retry-After": "1"}
-    headers = {"Retry-After": str(max(1, _seconds_until(limit.window.reset_time)))}
-    _announce(headers, limit.limit.amount, limit.limit.amount, limit.window.reset_time)
-    return headers
-
-
-def _announce(headers: Any, amount: int, hits: int, ends_at: float) -> None:
-    headers["RateLimit-Limit"] = str(amount)
-    headers["RateLimit-Remaining"] = str(max(0, amount - hits))
-    headers["RateLimit-Reset"] = str(_seconds_until(ends_at))
+    return 1 if limit is None else max(1, _seconds_until(limit.window.reset_time))
 
 
 def _seconds_until(moment: float) -> int:

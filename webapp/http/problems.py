@@ -28,7 +28,7 @@ from webapp.errors import (
     Unsupported,
 )
 from webapp.http.inputs import field_error
-from webapp.http.limiting import TOO_FAST, strict_headers
+from webapp.http.limiting import TOO_FAST, strict_wait
 from webapp.infra.reports import report
 
 log = structlog.get_logger("webapp.problems")
@@ -65,10 +65,7 @@ def problem_of(error: Exception) -> HoldfastError:
     if isinstance(error, HoldfastError):
         return error
     if isinstance(error, RateLimitExceeded):
-        headers = strict_headers()
-        problem = Limited(TOO_FAST, retry_after=float(headers["Retry-After"]))
-        problem.headers = headers  # type: ignore[attr-defined]
-        return problem
+        return Limited(TOO_FAST, retry_after=strict_wait())
     if isinstance(error, HTTPException):
         return _http_problem(error)
     if isinstance(error, ValidationError):

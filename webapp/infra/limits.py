@@ -103,8 +103,11 @@ class Counts:
             counter = self._counter(key, rate.window)
             if counter.left > 0:
                 counter.left -= 1
-                return counter.hits, counter.ends_at
-        self._count(key, rate.window, rate.portion)
+                return counter.total - counter.left, counter.ends_at
+            if self._redis is None or self._redis.resting:  # nobody to ask
+                counter.total += 1
+                return counter.total, counter.ends_at
+        self._fetch(key, rate.window, rate.portion)
         with self._lock:
             counter = self._counter(key, rate.window)
             if counter.left > 0:
@@ -143,7 +146,7 @@ class Counts:
         if self._redis:
             self._redis.try_(lambda redis: redis.delete(PREFIX + key))
 
-    def _count(self, key: str, window: int, portion: int) -> None:
+    def _fetch(self, key: str, window: int, portion: int) -> None:
         """Have a portion for the threads of this process; nothing where nobody answers."""
         answer = self._ask(self._hit(key, window, portion))
         if answer is not None:
