@@ -231,5 +231,6 @@ def test_every_upkeep_job_runs_by_its_schedule(vault: Vault, run_jobs: Run) -> N
         db.session.execute(update(schedules).values(next_at=now() - timedelta(seconds=1)))
     firings.fire_due()
     assert run_jobs() == len(firings.BUILT_IN)
-    rows = db.session.execute(select(Job.name, Job.state, Job.error).where(Job.queue == "upkeep")).all()
+    built_in = select(Job.name, Job.state, Job.error).where(Job.unique_key.startswith("schedule:"))
+    rows = db.session.execute(built_in).all()
     assert {(row.name, row.state, row.error) for row in rows} == {(one.job, "done", None) for one in firings.BUILT_IN}

@@ -37,7 +37,7 @@ WITHOUT_VERSION = {
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
-READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", SCHEDULE, HOOK,
+READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK,
         f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
@@ -78,13 +78,14 @@ def objects(
     delivery = good(program.call("POST", f"/webhooks/{hook['id']}/tests"), 201).json
     session = next(s for s in program.get("/sessions")["items"] if not s["current"])
     job = program.get(f"/files/{file['id']}/jobs")["items"][0]
+    mail = good(program.call("POST", "/test-mails"), 201).json
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
         HOOK: f"/webhooks/{hook['id']}", "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
-        "/jobs/<uuid:job_id>": f"/jobs/{job['id']}",
+        "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)
 

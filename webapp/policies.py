@@ -24,6 +24,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "queues.write": ("Replay, cancel and discard anybody's jobs, also all that match", frozenset({ADMIN})),
     "settings.read": ("See the settings of the vault", frozenset({ADMIN})),
     "settings.write": ("Change the settings of the vault", frozenset({ADMIN})),
+    "mails.read": ("See how mail is sent and what became of it", frozenset({ADMIN})),
+    "mails.write": ("Send a test mail to oneself", frozenset({ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }

@@ -44,6 +44,7 @@ TITLES = {
     "files.thumbnail": lazy_gettext("Preview"),
     "webhooks.deliver": lazy_gettext("Webhook"),
     "mails.send": lazy_gettext("Mail"),
+    "mails.digest": lazy_gettext("Digest mail"),
     "upkeep.sweep_blobs": lazy_gettext("Sweep of orphaned bytes"),
     "upkeep.sweep_expired": lazy_gettext("Removal of expired entries"),
     "upkeep.scrub_blobs": lazy_gettext("Check of stored bytes"),

@@ -20,12 +20,14 @@ SCHEDULE_TITLES = {
     "sweep-expired": lazy_gettext("Removal of expired entries"),
     "purge-trash": lazy_gettext("Removal of old trash"),
     "scrub-blobs": lazy_gettext("Check of stored bytes"),
+    "mail-digest": lazy_gettext("Digest mail"),
 }
 PURPOSES = {
     "upkeep.sweep_blobs": lazy_gettext("Frees the disk of bytes that no file names any more."),
     "upkeep.sweep_expired": lazy_gettext("Forgets ended sign-ins, old jobs and answers that nobody asks for again."),
     "upkeep.purge_trash": lazy_gettext("Removes trashed files for good once they have lain there long enough."),
     "upkeep.scrub_blobs": lazy_gettext("Reads part of the store again and finds damage before a person does."),
+    "mails.digest": lazy_gettext("Tells administrators what was given up, damaged or paused, when anything was."),
 }
 CATCH_UPS = {
     "once": lazy_gettext("Run once what was missed"),

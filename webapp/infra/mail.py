@@ -15,6 +15,7 @@ from webapp.config import current_settings
 from webapp.errors import HoldfastError, Unavailable
 from webapp.infra.clock import now
 
+PORTS = {"smtp": 25, "smtps": 465}
 PATIENCE = 20.0  # seconds for each answer of the server
 SHOWN = 500  # characters of what the server said
 
@@ -43,6 +44,28 @@ class Letter:
     text: str
     html: str
     message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How mail leaves the vault. `kind` is smtp, smtps, console (printed) or none; `tls` is how smtp is secured."""
+
+    kind: str
+    host: str | None
+    port: int | None
+    tls: str | None
+    signs_in: bool
+    sender: str
+
+
+def mail_server() -> Server:
+    """What MAIL_URL and MAIL_FROM say, without user name and password."""
+    url, sender = current_settings().mail_url, current_settings().mail_from
+    parts = urlsplit(url.get_secret_value()) if url else urlsplit("none:")
+    if parts.scheme not in PORTS:
+        return Server(parts.scheme, None, None, None, False, sender)
+    tls = _wish_of(parts) if parts.scheme == "smtp" else "required"
+    return Server(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme], tls, bool(parts.username), sender)
 
 
 def sender_domain() -> str:
@@ -105,10 +128,10 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
     host, me = str(url.hostname), urlsplit(current_settings().origin).hostname or "localhost"
     if url.scheme == "smtps":
         server: smtplib.SMTP = smtplib.SMTP_SSL(
-            host, url.port or 465, me, timeout=PATIENCE, context=ssl.create_default_context()
+            host, url.port or PORTS["smtps"], me, timeout=PATIENCE, context=ssl.create_default_context()
         )
     else:
-        server = smtplib.SMTP(host, url.port or 25, me, timeout=PATIENCE)
+        server = smtplib.SMTP(host, url.port or PORTS["smtp"], me, timeout=PATIENCE)
     try:
         server.ehlo_or_helo_if_needed()
         if url.scheme == "smtp":
@@ -123,7 +146,7 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
 
 def _secure(server: smtplib.SMTP, url: SplitResult) -> None:
     """STARTTLS (RFC 3207). Without a demand for it any certificate is better than none (RFC 7435)."""
-    wish = parse_qs(url.query).get("tls", ["required" if url.password else "auto"])[0]
+    wish = _wish_of(url)
     if wish == "off":
         return
     if server.has_extn("starttls"):
@@ -134,6 +157,10 @@ def _secure(server: smtplib.SMTP, url: SplitResult) -> None:
         server.ehlo()
     elif wish == "required":
         raise NotNow("The mail server offers no STARTTLS, which MAIL_URL demands.")
+
+
+def _wish_of(url: SplitResult) -> str:
+    return parse_qs(url.query).get("tls", ["required" if url.password else "auto"])[0]
 
 
 def _hand_over(server: smtplib.SMTP, to: str, message: EmailMessage) -> str:

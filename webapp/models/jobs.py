@@ -43,6 +43,7 @@ KINDS = {
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
         JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
         JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300, deadline=3 * DAY),
+        JobKind("mails.digest", "Digest mail", "mail", first_delay=60, priority=LATER),
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
         JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
         JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),
