@@ -31,7 +31,9 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     schedule = program.call("GET", "/schedules")["items"][0]["id"]
     wish = {"name": "Ledger", "url": "https://93.184.215.14/hook", "events": ["user.changed"]}  # nothing is sent
     hook = program.call("POST", "/webhooks", json=wish)["id"]
+    program.call("POST", "/test-mails")
     paths = {
+        "mail": "/admin/mail",
         "webhooks": "/admin/webhooks",
         "new webhook": "/admin/webhooks/new",
         "webhook": f"/admin/webhooks/{hook}",

@@ -11,6 +11,7 @@ from webapp.http import placing
 from webapp.http.answers import answer, created, gives
 from webapp.http.conditional import expected_content, expected_version
 from webapp.http.downloads import send_content
+from webapp.http.formats import isolated
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_query, takes
 from webapp.http.jobrows import job_steps
@@ -135,7 +136,7 @@ def upload_files() -> AnyResponse:
     flash(
         _("%(num)s files uploaded.", num=len(views))
         if len(views) > 1
-        else _("“%(name)s” uploaded.", name=views[0].name),
+        else _("“%(name)s” uploaded.", name=isolated(views[0].name)),
         "success",
     )
     return redirect(folder_url(views[0].folder_id))
@@ -191,5 +192,5 @@ def trash_file_page(file_id: UUID) -> Answer:
         here = url_for(".trash_file", file_id=file_id)
         return merge_page(seen.name, here, seen.version, place, deed=_("Move to trash"))
     undo = url_for("trash_pages.restore_file", file_id=file_id)
-    flash_undo(_("“%(name)s” moved to trash.", name=file.name), undo, version=file.version)
+    flash_undo(_("“%(name)s” moved to trash.", name=isolated(file.name)), undo, version=file.version)
     return redirect(place)

@@ -10,6 +10,7 @@ from webapp.errors import Conflict, Invalid, Missing
 from webapp.http import placing
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
+from webapp.http.formats import isolated
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.placing import FOLDER
@@ -81,7 +82,7 @@ def create_folder_page() -> str | Response:
             breadcrumbs=crumbs_to(current_actor(), parent.id if parent else None),
             back_url=folder_url(parent.id if parent else None),
         )
-    flash(_("Folder “%(name)s” made.", name=folder.name), "success")
+    flash(_("Folder “%(name)s” made.", name=isolated(folder.name)), "success")
     return redirect(folder_url(folder.parent_id))
 
 

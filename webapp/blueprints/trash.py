@@ -9,7 +9,7 @@ from flask_babel import ngettext
 from webapp.errors import Invalid, Stale
 from webapp.http.answers import gives
 from webapp.http.conditional import expected_version
-from webapp.http.formats import size
+from webapp.http.formats import isolated, size
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.merges import Answer, merge_page
@@ -74,7 +74,7 @@ def restore_file_page(file_id: UUID) -> Answer:
         file = trash.restore_file(current_actor(), file_id, expected_version())
     except Stale:
         return _ask_again(file_id, url_for(".restore_file", file_id=file_id), _("Restore"))
-    flash(_("“%(name)s” restored.", name=file.name), "success")
+    flash(_("“%(name)s” restored.", name=isolated(file.name)), "success")
     return redirect(folder_url(file.folder_id))
 
 
@@ -100,7 +100,7 @@ def purge_file_page(file_id: UUID) -> Answer:
         purges.purge_file(actor, file_id, expected_version())
     except Stale:
         return _ask_again(file_id, url_for(".purge_file", file_id=file_id), _("Remove for good"))
-    flash(_("“%(name)s” was removed for good.", name=file.name), "success")
+    flash(_("“%(name)s” was removed for good.", name=isolated(file.name)), "success")
     return redirect(url_for(".list_trash"))
 
 

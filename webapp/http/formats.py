@@ -4,6 +4,7 @@ import math
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
+from unicodedata import bidirectional
 
 import msgspec
 from babel import Locale, dates, numbers
@@ -17,13 +18,14 @@ from webapp.infra.clock import now
 from webapp.policies import Actor
 from webapp.services.meters import read_meters
 
+TURNING = {"R", "AL", "AN", "RLE", "RLO", "LRE", "LRO", "PDF", "RLI", "LRI", "FSI", "PDI"}  # bidirectional classes
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 SHELL_AGE = 1  # seconds that the numbers around a page may be old
 
 
 def register_formats(app: Flask) -> None:
-    """Add the filters |ago, |exact and |size and what all templates may use."""
-    app.jinja_env.filters.update(ago=ago, exact=exact, size=size)
+    """Add the filters |ago, |exact, |size and |isolated and what all templates may use."""
+    app.jinja_env.filters.update(ago=ago, exact=exact, size=size, isolated=isolated)
     app.context_processor(_surroundings)
     quicken_words(app)
 
@@ -38,6 +40,22 @@ def size(number: int | None) -> str:
         step, value = step + 1, value / 1000
     digits = "#,##0" if step == 0 or value >= 100 else "#,##0.#"
     return f"{_decimal(value, digits, get_locale())} {UNITS[step]}"
+
+
+def isolated(name: str) -> str:
+    """A name that people gave, for the middle of a sentence or a title: its directions end where it ends (UAX 9).
+
+    Only names that hold such characters are changed; where the name stands alone in an element, <bdi> does the same.
+    """
+    if name.isascii() or not any(bidirectional(character) in TURNING for character in name):
+        return name
+    early = unclosed = 0  # ends and beginnings of isolates in the name that have no partner there
+    for character in name:
+        if character in "\u2066\u2067\u2068":
+            unclosed += 1
+        elif character == "\u2069":
+            early, unclosed = (early, unclosed - 1) if unclosed else (early + 1, 0)
+    return "\u2068" * (1 + early) + name + "\u2069" * (1 + unclosed)
 
 
 def ago(moment: datetime | None) -> str:

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from webapp.errors import Conflict, Invalid, Stale
 from webapp.http.conditional import expected_version
+from webapp.http.formats import isolated
 from webapp.http.guard import current_actor
 from webapp.http.inputs import read_form
 from webapp.http.merges import choice, merge_page
@@ -68,7 +69,7 @@ def rename(kind: Kind, thing_id: UUID) -> Page:
                           [choice("name", _("Name"), saved.name)])  # fmt: skip
     except (Invalid, Conflict) as error:
         return rename_form(kind, thing_id, error), error.status
-    flash_undo(_("Renamed to “%(name)s”.", name=thing.name), here, name=before.name, version=thing.version)
+    flash_undo(_("Renamed to “%(name)s”.", name=isolated(thing.name)), here, name=before.name, version=thing.version)
     return redirect(folder_url(kind.place_of(thing)))
 
 
@@ -97,7 +98,7 @@ def move(kind: Kind, thing_id: UUID) -> Page:
         )  # a folder that is not there is not looked into
         return move_form(kind, thing_id, MoveQuery.model_validate({"in": looked_at}), error), error.status
     former = {kind.place: kind.place_of(before)}
-    flash_undo(_("“%(name)s” moved.", name=thing.name), here, **former, version=thing.version)
+    flash_undo(_("“%(name)s” moved.", name=isolated(thing.name)), here, **former, version=thing.version)
     return redirect(folder_url(kind.place_of(thing)))
 
 

@@ -194,4 +194,4 @@ def _text(words: bytes | str) -> str:
 
 
 def _fault(error: Exception) -> str:
-    return _text(str(error)) or type(error).__name__
+    return _text(getattr(error, "strerror", None) or str(error)) or type(error).__name__
