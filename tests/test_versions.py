@@ -3,6 +3,7 @@ that a new route without a row fails."""
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -158,6 +159,25 @@ def test_a_change_of_the_version_one_saw_or_of_any_is_made(
     answer = objects.program.call(method, objects.at[rule], headers=headers, **CHANGES[rule][method])
     assert answer.status_code in {200, 204}, answer.text
     assert shown(objects) != before
+
+
+@pytest.mark.parametrize(("method", "rule"), CASES)
+def test_of_twenty_that_name_one_version_at_once_one_wins(objects: Objects, method: str, rule: str) -> None:
+    """Promise 11, for every object and every way to change it. A database that is busy says so and changes nothing."""
+    tag = '"2"' if rule == TRASHED else '"1"'
+
+    def change(number: int) -> int:
+        options = dict(CHANGES[rule][method])
+        if wish := options.get("json"):
+            names = {"name": f"{number}.txt", "cron": f"{number} 2 * * *"}
+            options["json"] = {field: names[field] for field in wish}
+        answer = objects.program.twin().call(method, objects.at[rule], headers={"If-Match": tag}, **options)
+        return answer.status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = sorted(pool.map(change, range(20)))
+    assert sum(status < 300 for status in statuses) == 1, statuses
+    assert set(statuses[1:]) <= {404, 412, 423, 503} if method != "PATCH" else set(statuses[1:]) <= {412, 503}, statuses
 
 
 def test_content_may_be_replaced_by_the_tag_of_its_download(objects: Objects) -> None:

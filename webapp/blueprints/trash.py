@@ -99,7 +99,7 @@ def purge_file_page(file_id: UUID) -> Answer:
     try:
         purges.purge_file(actor, file_id, expected_version())
     except Stale:
-        return _ask_again(file_id, url_for(".purge_file", file_id=file_id), _("Remove for good"))
+        return _ask_again(file_id, url_for(".purge_file", file_id=file_id), _("Remove for good"), danger=True)
     flash(_("“%(name)s” was removed for good.", name=isolated(file.name)), "success")
     return redirect(url_for(".list_trash"))
 
@@ -127,9 +127,9 @@ def empty_trash_page() -> Answer:
     return redirect(url_for(".list_trash"))
 
 
-def _ask_again(file_id: UUID, action: str, deed: str) -> Answer:
+def _ask_again(file_id: UUID, action: str, deed: str, *, danger: bool = False) -> Answer:
     file = purges.show_trashed(current_actor(), file_id)
-    return merge_page(file.name, action, file.version, url_for(".list_trash"), deed=deed)
+    return merge_page(file.name, action, file.version, url_for(".list_trash"), deed=deed, danger=danger)
 
 
 def _removal_form(file_id: UUID, error: Invalid | None = None) -> str:

@@ -238,7 +238,7 @@ def delete_webhook_page(webhook_id: UUID) -> Answer:
     try:
         webhooks.delete_webhook(actor, webhook_id, expected_version())
     except Stale:
-        return ask_again(webhooks.show_webhook(actor, webhook_id), "delete_webhook", _("Remove webhook"))
+        return ask_again(webhooks.show_webhook(actor, webhook_id), "delete_webhook", _("Remove webhook"), danger=True)
     flash(_("The webhook is gone."), "success")
     return redirect(url_for(".list_webhooks"))
 

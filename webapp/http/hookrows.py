@@ -116,10 +116,10 @@ def merge_hook(hook: WebhookView) -> Answer:
     )
 
 
-def ask_again(hook: WebhookView, endpoint: str, deed: str) -> Answer:
+def ask_again(hook: WebhookView, endpoint: str, deed: str, *, danger: bool = False) -> Answer:
     """Whether to do a deed all the same to a webhook that was changed meanwhile."""
     here, action = (url_for(f"webhooks_pages.{name}", webhook_id=hook.id) for name in ("show_webhook", endpoint))
-    return merge_page(hook.name, action, hook.version, here, deed=deed)
+    return merge_page(hook.name, action, hook.version, here, deed=deed, danger=danger)
 
 
 def secret_page(made: NewSecretView, *, fresh: bool) -> Response:

@@ -29,12 +29,19 @@ def choice(name: str, label: str, theirs: object, words: Callable[[str], str] = 
 
 
 def merge_page(
-    title: str, action: str, version: int, back_url: str, choices: Sequence[Choice] = (), *, deed: str | None = None
+    title: str,
+    action: str,
+    version: int,
+    back_url: str,
+    choices: Sequence[Choice] = (),
+    *,
+    deed: str | None = None,
+    danger: bool = False,
 ) -> Answer:
     """409 with the choices that the form posted and that differ; sent again, it carries the newest version.
 
-    `deed` names what has no fields (removing, pausing): it is asked whether to do it all the same. Where theirs and
-    yours agree there is nothing to choose and nothing to save.
+    `deed` names what has no fields (removing, pausing): it is asked whether to do it all the same, with `danger` where
+    it cannot be undone. Where theirs and yours agree there is nothing to choose and nothing to save.
     """
     asked = [each for each in choices if each.name in request.form and each.theirs != each.yours]
     if not asked and deed is None:
@@ -43,7 +50,7 @@ def merge_page(
     names = ENVELOPE | {each.name for each in asked}
     kept = [(name, value) for name, values in request.form.lists() if name not in names for value in values]
     page = render_template(
-        "conflict.html", title=title, choices=asked, kept=kept, deed=deed, action=action, version=version,
-        back_url=back_url,
+        "conflict.html", title=title, choices=asked, kept=kept, deed=deed, danger=danger, action=action,
+        version=version, back_url=back_url,
     )  # fmt: skip
     return page, 409
