@@ -1,13 +1,14 @@
 """How pages write numbers and times, and what every page knows: filters, globals and the numbers of the shell."""
 
 import math
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 from unicodedata import bidirectional
 
 import msgspec
-from babel import Locale, dates, numbers
+from babel import dates, numbers
 from flask import Flask, request
 from flask_babel import get_locale, get_timezone, gettext
 
@@ -30,16 +31,49 @@ def register_formats(app: Flask) -> None:
     quicken_words(app)
 
 
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """Writes for one person, whose language and time zone are looked for once, however long the list."""
+
+    locale: str | None
+    zone: tzinfo
+
+    def size(self, number: int | None) -> str:
+        """Bytes for people, in powers of 1,000 as disks are sold: 999 B, 1.2 kB, 34 MB."""
+        if number is None:
+            return ""
+        step = min(int(math.log10(max(number, 1))) // 3, len(UNITS) - 1)
+        value = number / 1000**step
+        if step and round(value, 1) >= 1000 and step < len(UNITS) - 1:
+            step, value = step + 1, value / 1000
+        digits = "#,##0" if step == 0 or value >= 100 else "#,##0.#"
+        return f"{_decimal(value, digits, self.locale)} {UNITS[step]}"
+
+    def ago(self, moment: datetime | None) -> str:
+        """How long ago, or in how long; "just now" within ten seconds."""
+        if moment is None:
+            return ""
+        apart = moment - now()
+        if abs(apart.total_seconds()) < 10:
+            return str(gettext("just now"))
+        seconds = round(apart.total_seconds())
+        grain = 1 if abs(seconds) < 60 else 60 if abs(seconds) < 86_400 else 3600
+        return _span(round(seconds / grain) * grain, self.locale)
+
+    def exact(self, moment: datetime | None) -> str:
+        """Date and time to the second in the person's own time zone."""
+        return "" if moment is None else _instant(moment.replace(microsecond=0), self.locale, self.zone)
+
+
+def pen() -> Pen:
+    """That of whoever asks."""
+    locale = get_locale()
+    return Pen(str(locale) if locale else None, get_timezone())  # a Locale as a key of the memories costs two calls
+
+
 def size(number: int | None) -> str:
-    """Bytes for people, in powers of 1,000 as disks are sold: 999 B, 1.2 kB, 34 MB."""
-    if number is None:
-        return ""
-    step = min(int(math.log10(max(number, 1))) // 3, len(UNITS) - 1)
-    value = number / 1000**step
-    if step and round(value, 1) >= 1000 and step < len(UNITS) - 1:
-        step, value = step + 1, value / 1000
-    digits = "#,##0" if step == 0 or value >= 100 else "#,##0.#"
-    return f"{_decimal(value, digits, get_locale())} {UNITS[step]}"
+    """See Pen."""
+    return pen().size(number)
 
 
 def isolated(name: str) -> str:
@@ -59,20 +93,13 @@ def isolated(name: str) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, or in how long; "just now" within ten seconds."""
-    if moment is None:
-        return ""
-    apart = moment - now()
-    if abs(apart.total_seconds()) < 10:
-        return str(gettext("just now"))
-    seconds = round(apart.total_seconds())
-    grain = 1 if abs(seconds) < 60 else 60 if abs(seconds) < 86_400 else 3600
-    return _span(round(seconds / grain) * grain, get_locale())
+    """See Pen."""
+    return pen().ago(moment)
 
 
 def exact(moment: datetime | None) -> str:
-    """Date and time to the second in the person's own time zone."""
-    return "" if moment is None else _instant(moment.replace(microsecond=0), get_locale(), get_timezone())
+    """See Pen."""
+    return pen().exact(moment)
 
 
 def on_day(moment: datetime) -> str:
@@ -86,17 +113,17 @@ def on_day(moment: datetime) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _decimal(value: float, digits: str, locale: Locale | None) -> str:
+def _decimal(value: float, digits: str, locale: str | None) -> str:
     return str(numbers.format_decimal(value, digits, locale=locale))
 
 
 @lru_cache(maxsize=4096)
-def _span(seconds: int, locale: Locale | None) -> str:
+def _span(seconds: int, locale: str | None) -> str:
     return dates.format_timedelta(seconds, add_direction=True, threshold=0.975, locale=locale)
 
 
 @lru_cache(maxsize=16_384)
-def _instant(moment: datetime, locale: Locale | None, zone: tzinfo) -> str:
+def _instant(moment: datetime, locale: str | None, zone: tzinfo) -> str:
     return dates.format_datetime(moment, "medium", tzinfo=zone, locale=locale)
 
 

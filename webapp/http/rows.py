@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 from webapp.config import current_settings
 from webapp.errors import Conflict, HoldfastError, Missing
 from webapp.http.downloads import INLINE
-from webapp.http.formats import ago, exact, size
+from webapp.http.formats import Pen, ago, exact, pen, size
 from webapp.policies import Actor
 from webapp.services import downloads, folders, listings
 from webapp.services.cursors import Page
@@ -66,8 +66,8 @@ def folder_page(actor: Actor, folder_id: UUID | None, query: BrowseQuery) -> str
     page = listings.browse(actor, folder_id, query.sort, 50, query.cursor)
     here = url_for("folders_pages.show_folder", folder_id=folder_id) if folder_id else url_for("files_pages.list_files")
     next_url = f"{here}?sort={query.sort}&cursor={page.next_cursor}" if page.next_cursor else None
-    you = _("You")
-    rows = [_row(actor, row, you) for row in page.items]
+    you, writer = _("You"), pen()
+    rows = [_row(actor, row, you, writer) for row in page.items]
     if request.headers.get("HX-Request"):
         return render_template("files/_rows.html", rows=rows, next_url=next_url)
     trail = folders.list_crumbs(actor, folder_id) if folder_id else []
@@ -85,7 +85,26 @@ def folder_page(actor: Actor, folder_id: UUID | None, query: BrowseQuery) -> str
     )
 
 
-def _row(actor: Actor, row: Row, you: str) -> dict[str, Any]:
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the files page. A struct, for templates find the keys of a dict only after an exception."""
+
+    id: UUID
+    kind: str
+    name: str
+    version: int
+    chips: list[tuple[str, str]]
+    url: str
+    icon: str
+    thumbnail: str | None
+    owner: str
+    modified: str
+    modified_text: str
+    modified_exact: str
+    size_text: str
+    download_url: str | None
+
+
+def _row(actor: Actor, row: Row, you: str, writer: Pen) -> Line:
     is_file = row.kind == "file"
     content = f"/api/v1/files/{row.id}"  # written out: url_for per row costs more than the row
     chips = (
@@ -95,22 +114,22 @@ def _row(actor: Actor, row: Row, you: str) -> dict[str, Any]:
     )
     chips += [(_("Damaged"), "bad")] if row.damaged else []
     chips += [(f"v{row.number}", "plain")] if row.number > 1 else []
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "name": row.name,
-        "version": row.version,
-        "chips": chips,
-        "url": f"/files/{row.id}" if is_file else f"/folders/{row.id}",
-        "icon": icon_of(row.mime or "") if is_file else "folder",
-        "thumbnail": f"{content}/thumbnail?size=64" if row.thumbnail else None,
-        "owner": you if row.owner == actor.name else row.owner,
-        "modified": row.updated_at,
-        "modified_text": ago(row.updated_at),
-        "modified_exact": exact(row.updated_at),
-        "size_text": size(row.size) if row.size is not None else "",
-        "download_url": f"{content}/content" if is_file else None,
-    }
+    return Line(
+        id=row.id,
+        kind=row.kind,
+        name=row.name,
+        version=row.version,
+        chips=chips,
+        url=f"/files/{row.id}" if is_file else f"/folders/{row.id}",
+        icon=icon_of(row.mime or "") if is_file else "folder",
+        thumbnail=f"{content}/thumbnail?size=64" if row.thumbnail else None,
+        owner=you if row.owner == actor.name else row.owner,
+        modified=row.updated_at.isoformat(),
+        modified_text=writer.ago(row.updated_at),
+        modified_exact=writer.exact(row.updated_at),
+        size_text=writer.size(row.size),
+        download_url=f"{content}/content" if is_file else None,
+    )
 
 
 def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
