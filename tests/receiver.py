@@ -38,6 +38,7 @@ class Receiver(ThreadingHTTPServer):
         self.kept: list[Message] = []
         self.answers: list[int | str] = [200]
         self.headers: dict[str, str] = {}
+        self.pause = 0.0  # seconds before each answer
         self.ending = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/hook"
 
@@ -55,6 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.kept.append(Message(self.path, headers, body))
+        time.sleep(self.server.pause)
         answer = self.server.next_answer()
         if isinstance(answer, int):
             self._say(answer, b"thank you")

@@ -32,6 +32,7 @@ class Outside:
     def __init__(self, hears: Receiver, gone: Receiver, box: Mailbox, mail_port: int) -> None:
         self.hears, self.gone, self.box, self.mail_port = hears, gone, box, mail_port
         gone.answers = [410]
+        hears.pause = 0.3  # so that a worker that dies mostly has something in its hands
 
 
 @contextlib.contextmanager

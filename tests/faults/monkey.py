@@ -3,6 +3,7 @@
 It works in the thread that started the parts: the kernel ends a child with the thread that made it.
 """
 
+import itertools
 import random
 import signal
 import subprocess
@@ -63,19 +64,16 @@ class Outage(NamedTuple):
 
 
 def plan(seed: str) -> Iterator[Stroke]:
-    """Strokes without end. Each way of breaking comes once before any comes again; every third stroke is a pair."""
+    """Strokes without end; every third is a pair. Every part has its turn before any comes again, in all its ways."""
     chance = random.Random(f"monkey-{seed}")
-    deck: list[tuple[str, str]] = []
+    ways = {part: chance.sample(all_, len(all_)) for part, all_ in WAYS.items()}
+    turns = (part for _ in itertools.count() for part in chance.sample(list(WAYS), len(WAYS)))
     while True:
-        faults: list[Fault] = []
-        for _ in range(2 if chance.random() < 1 / 3 else 1):
-            if not deck:
-                deck = [(part, how) for part, ways in WAYS.items() for how in ways]
-                chance.shuffle(deck)
-            part, how = deck.pop()
-            if part not in {fault.part for fault in faults}:
-                faults.append(Fault(part, how, round(lasting(chance, how), 2)))
-        yield Stroke(round(chance.uniform(0.2, 2.0), 2), tuple(faults))
+        faults: dict[str, Fault] = {}
+        for part in itertools.islice(turns, 2 if chance.random() < 1 / 3 else 1):
+            ways[part].append(how := ways[part].pop(0))
+            faults[part] = Fault(part, how, round(lasting(chance, how), 2))
+        yield Stroke(round(chance.uniform(0.2, 2.0), 2), tuple(faults.values()))
 
 
 def lasting(chance: random.Random, how: str) -> float:
