@@ -81,7 +81,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
             if kind not in urls:
                 urls[kind] = stack.enter_context(empty_database(kind, tmp_path))
             running[:] = [stack.enter_context(ExitStack())]
-            known = {**UNSET, "DATABASE_URL": urls[kind], **environment}
+            streams = str(free_port())  # the one after PORT may be anybody's
+            known = {**UNSET, "DATABASE_URL": urls[kind], "STREAMS_PORT": streams, **environment}
             admin = {"ADMIN_EMAIL": EMAIL, "ADMIN_PASSWORD": PASSWORD}
             first = running[0].enter_context(Vault(tmp_path / "var", **admin, **known)).ready()
             port = free_port()

@@ -67,7 +67,7 @@ SETTINGS = {
     "rate_limit": Setting("limits", "All requests", "Of one account, or of one address that is not signed in."),
     "reads_rate_limit": Setting("limits", "Reading", "Pages, lists, single objects, small previews.", share=ALL),
     "writes_rate_limit": Setting("limits", "Changing", "Whatever changes something.", share=HALF),
-    "uploads_rate_limit": Setting("limits", "Uploading", "Each request that brings files.", share=HALF),
+    "uploads_rate_limit": Setting("limits", "Uploading", "Each request that brings files.", share=ALL),
     "downloads_rate_limit": Setting("limits", "Downloading", "Each request for the content of a file.", share=HALF),
     "administration_rate_limit": Setting("limits", "Administration", "What only administrators may do.", share=HALF),
     "sign_in_rate_limit": Setting("strict", "Signing in", "Of one address, whoever tries."),
