@@ -8,6 +8,7 @@ const pattern = document.getElementById("tray-item");
 const limit = Number(listing.dataset.limit) || Infinity;
 const folder = listing.dataset.folder;
 const TOGETHER = 3;
+const MOST_WAITS = 30; // of one file, before a person is asked
 const uploads = [];
 
 // A line of the tray -----------------------------------------------------------------------------------------------------
@@ -96,8 +97,11 @@ function fail(upload, text) {
   draw(upload, text);
 }
 
+let rest = 0; // until then the server wants nothing of us
+
 /** Starts what may start; called after every change. */
 function pump() {
+  if (performance.now() < rest) return head();
   const sending = uploads.filter((upload) => upload.state === "sending").length;
   uploads.filter((upload) => upload.state === "waiting").slice(0, Math.max(0, TOGETHER - sending)).forEach(transmit);
   head();
@@ -144,6 +148,18 @@ function duration(seconds) {
   return Number.isFinite(seconds) ? word("hours", { n: Math.round(seconds / 3600) }) : "…";
 }
 
+/** Where the server says when it has time again, all wait that long, some times. Returns whether it did. */
+function postponed(upload, request) {
+  const seconds = Number(request.getResponseHeader("Retry-After"));
+  upload.waits = (upload.waits ?? 0) + 1;
+  if (![429, 503].includes(request.status) || !(seconds > 0) || upload.waits > MOST_WAITS) return false;
+  upload.state = "waiting";
+  rest = Math.max(rest, performance.now() + seconds * 1000);
+  setTimeout(pump, seconds * 1000 + 50);
+  draw(upload, word("upload-pause", { left: duration(seconds) }));
+  return true;
+}
+
 let later;
 
 function answered(upload, request) {
@@ -154,6 +170,7 @@ function answered(upload, request) {
     later = setTimeout(() => window.holdfast.refresh(), 250);
     return;
   }
+  if (postponed(upload, request)) return;
   const { codes, message } = reason(request.status, request.responseText);
   upload.taken = request.status === 409 && codes.includes("name_taken");
   fail(upload, message);

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, StorageState, expect
+from playwright.sync_api import Page, Route, StorageState, expect
 
 from tests.browser.stage import NAME, RunningVault, Watched, document, drop, picture, set_up, table
 
@@ -103,6 +104,30 @@ def test_bars_move_while_a_large_file_is_sent(page: Page) -> None:
     expect(page.locator("#tray .tray-text")).to_contain_text(re.compile(r"\d+ ?%"))
     expect(page.locator("#tray .bar-good")).to_have_count(1)
     expect(row(page, "slow.bin")).to_be_visible()
+
+
+def test_uploads_wait_as_long_as_a_busy_server_asks_for(
+    vault: RunningVault, visit: Callable[..., Watched], cookies: StorageState
+) -> None:
+    visitor = visit(storage_state=cookies)
+    visitor.allow(429)
+    page = visitor.page()
+    page.goto(f"{vault.url}/files")
+    refused: list[float] = []
+
+    def answer(route: Route) -> None:
+        if len(refused) < 2:
+            refused.append(time.monotonic())
+            route.fulfill(status=429, headers={"Retry-After": "1"}, json={"status": 429, "detail": "Too fast."})
+        else:
+            refused.append(time.monotonic())
+            route.continue_()
+
+    page.route("**/api/v1/files?*", answer)
+    drop(page, {"patient.txt": ("text/plain", b"I can wait")})
+    expect(page.locator("#tray .tray-text")).to_contain_text("Goes on in")
+    expect(page.locator("#tray .bar-good")).to_have_count(1, timeout=15_000)
+    assert refused[-1] - refused[0] >= 2
 
 
 def test_a_taken_name_is_kept_both_ways_when_she_says_so(
