@@ -15,12 +15,12 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal,
     literal_column,
     select,
     text,
     true,
     union_all,
-    values,
 )
 
 from webapp.models.jobs import PRIORITIES, QUEUES, Job
@@ -46,7 +46,9 @@ def _of(each: Any) -> tuple[Any, ...]:
 def _any_lanes() -> Any:
     """Steps from lane to lane along ix_jobs_lanes: what it costs grows with the lanes, not with the jobs in them."""
     pairs = [(queue, priority) for queue in QUEUES for priority in PRIORITIES]
-    each = values(column("queue", String), column("priority", Integer), name="pairs").data(pairs).cte("pairs")
+    each = union_all(  # VALUES would be compiled anew at every execution
+        *(select(literal(queue).label("queue"), literal(priority).label("priority")) for queue, priority in pairs)
+    ).cte("pairs")
     lane = any_state(Job, Job.lane).where(*_WAITING).order_by(Job.lane).limit(1)
     first = select(each.c.queue, each.c.priority, lane.where(*_of(each)).scalar_subquery().label("lane"))
     first = first.where(each.c.queue.in_(bindparam("queues", expanding=True)))
