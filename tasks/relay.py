@@ -22,7 +22,9 @@ from webapp.services import firings, jobs, turns
 
 log = structlog.get_logger("relay")
 ROUND = 5.0  # seconds between two looks for orphans and lost messages
-LOST_AFTER = 60.0  # seconds after which a sent job in an empty queue counts as lost
+# Seconds after which a sent job in an empty queue counts as lost: its message, or, with the last moments before a crash
+# of the database, its start. A second message of a job that only waits in a worker costs nothing.
+LOST_AFTER = 20.0
 LONGEST_PAUSE = 5.0  # seconds between two tries while the broker or the database is away
 GATHER = 0.003  # seconds after a batch in which the next one gathers
 CROWDED = (0.01, 0.25)  # seconds, growing, until room is looked for again while jobs are due that have none

@@ -253,7 +253,7 @@ def test_only_caches_that_are_there_are_emptied_and_only_by_administrators(
 
 def test_the_table_names_every_namespace_and_nothing_else() -> None:
     named = re.findall(r"^\| ([a-z]+) +\|", caches.__doc__ or "", re.MULTILINE)
-    assert set(named) - {"namespace"} == set(caches.SPACES) | {"identities", "meters"}
+    assert set(named) - {"namespace"} == set(caches.SPACES) | {"identities", "settings", "meters"}
 
 
 PROCESS = """

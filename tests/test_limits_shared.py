@@ -14,7 +14,6 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.databases import empty_database
-from tests.faults.fixtures import have
 from tests.faults.processes import Program
 from tests.servers import PrivateRedis, free_port, wait_until
 from tests.test_serve import EMAIL, PASSWORD, Vault
@@ -63,7 +62,6 @@ Start = Callable[..., Pair]
 
 @pytest.fixture
 def redis() -> Iterator[PrivateRedis]:
-    have(PrivateRedis)
     with PrivateRedis() as server:
         yield server
 

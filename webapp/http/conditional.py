@@ -10,7 +10,7 @@ from flask import request
 from webapp.errors import Malformed, Stale
 
 # Compression and proxies mark the tags they pass on ("7:br", W/"7"); it is the same version.
-TAG = re.compile(r'(?:W/)?"(\d{1,18})(?:\.(\d+))?(?::[a-z]+)?"')
+TAG = re.compile(r'(?:W/)?"(\d{1,18})(?:-([0-9a-f]{8}))?(?::[a-z]+)?"')
 CONTENT_TAG = re.compile(r'"([0-9a-f]{64})"')
 CHANGED = "Somebody changed this in the meantime. Load it again and repeat your change."
 
@@ -61,7 +61,7 @@ def tag_of(view: object) -> str | None:
     version, beside = getattr(view, "version", None), getattr(view, "beside", None)
     if version is None:
         return None
-    return f'"{version}"' if beside is None else f'"{version}.{crc32(repr(beside).encode())}"'
+    return f'"{version}"' if beside is None else f'"{version}-{crc32(repr(beside).encode()):08x}"'
 
 
 def matches_known(tag: str) -> bool:
