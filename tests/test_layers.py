@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from redis import Redis
 
+from webapp.infra import listening
 from webapp.infra.far import PREFIX, FarCache
 from webapp.infra.figures import read_figures
 from webapp.infra.layers import Layers, Namespace
@@ -307,3 +308,20 @@ def test_the_near_layer_sweeps_out_what_is_over() -> None:
     for number in range(50):
         near.put(f"swept.{number}", number, (), 0.0, 10)
     assert len(near) <= 2
+
+
+def test_a_fault_of_the_client_does_not_make_a_process_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a dying connection raises: the thread that hears tries again."""
+    monkeypatch.setattr(listening, "PAUSE", 0.01)
+    tries = threading.Semaphore(0)
+    faults = iter(range(3))
+
+    class Broken:
+        def client(self) -> None:
+            tries.release()
+            if next(faults, None) is None:
+                raise SystemExit  # the test is over: end the thread
+            raise AttributeError("'NoneType' object has no attribute 'sock'")
+
+    listening.Listener(Broken(), print, print, print).ensure()  # type: ignore[arg-type]
+    assert all(tries.acquire(timeout=5) for _ in range(3))

@@ -5,9 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 
+import structlog
+
 from webapp.infra.far import CHANNEL
 from webapp.infra.redis import FAILURES, Guarded
 
+log = structlog.get_logger("webapp.cache")
 PAUSE = 1.0  # seconds between two tries to come back
 
 
@@ -41,7 +44,9 @@ class Listener:
                         self._back()
                         was_away = False
                     self._follow(pubsub)
-            except FAILURES:
+            except Exception as error:  # a thread that ended would leave the process deaf
+                if not isinstance(error, FAILURES):
+                    log.warning("cache_listener_failed", exc_info=error)
                 was_away = True
                 time.sleep(PAUSE)
 
