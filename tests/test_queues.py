@@ -231,7 +231,7 @@ def test_the_queues_say_what_waits_runs_and_went_wrong(office: Call, member: Act
     assert [told["files"][key] for key in ("waiting", "delayed", "running", "failed", "dead")] == [3, 0, 1, 2, 0]
     assert (told["mail"]["delayed"], told["mail"]["oldest_at"]) == (1, None)
     assert told["files"]["oldest_at"] is not None
-    assert (told["upkeep"]["limit"], told["webhooks"]["lane_limit"], told["files"]["limit"]) == (1, 2, None)
+    assert (told["upkeep"]["limit"], told["webhooks"]["lane_limit"], told["files"]["limit"]) == (1, 1, None)
 
 
 def test_the_page_filters_and_orders_all_that_match(

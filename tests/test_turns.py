@@ -15,7 +15,7 @@ from webapp.config import current_settings, use_settings
 from webapp.db import db, transaction
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
-from webapp.models.jobs import LATER, NORMAL, SOON, Job
+from webapp.models.jobs import KINDS, LATER, NORMAL, SOON, Job, JobKind
 from webapp.services import jobs, turns
 from webapp.services.turns import Lane, Share, allot
 
@@ -139,7 +139,9 @@ class TestInTheTable:
     def test_a_webhook_that_hangs_holds_up_its_own_deliveries_alone(self) -> None:
         add(50, lane=7, queue="webhooks")
         add(1, lane=8, queue="webhooks")
-        assert sorted(sent(50, "webhooks")) == [(7, NORMAL), (7, NORMAL), (8, NORMAL)]
+        assert sorted(sent(50, "webhooks")) == [(7, NORMAL), (8, NORMAL)], "of two threads it gets one"
+        use_settings(current_settings().model_copy(update={"job_threads": 9}))
+        assert sent(50, "webhooks") == [(7, NORMAL)] * 3
 
     def test_eight_relays_at_once_never_pass_a_limit(self, app: Flask) -> None:
         """On SQLite one process owns the jobs, so only PostgreSQL has several."""
@@ -163,3 +165,18 @@ class TestInTheTable:
         for thread in threads:
             thread.join()
         assert len(found) == len(set(found)) == 3
+
+
+@pytest.mark.usefixtures("app", "kinds")
+def test_the_end_of_a_limited_job_wakes_the_relay_and_of_others_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[int] = []
+    monkeypatch.setattr(jobs, "wake_relay_now", lambda: woken.append(1))
+    for queue, number in (("upkeep", 1), ("default", 1)):
+        monkeypatch.setitem(KINDS, "test.effect", JobKind("test.effect", "test", queue))
+        add(1, queue=queue)
+        with turns.due_jobs({queue: 1}) as turn:
+            pass
+        run = jobs.start_job(turn.jobs[0].id)
+        assert run is not None
+        jobs.finish_job(run)
+        assert len(woken) == number

@@ -84,7 +84,7 @@ class Settings(BaseModel):
     queue_limits: dict[str, int] = Field(
         {"upkeep": 1}, description="jobs of a queue that run at once, in all processes"
     )
-    lane_limits: dict[str, int] = Field({"webhooks": 2}, description="the same of one account or webhook in a queue")
+    lane_limits: dict[str, int] = Field({"webhooks": 4}, description="the same of one account or webhook in a queue")
     job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
     dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
     trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
@@ -223,6 +223,12 @@ class Settings(BaseModel):
     def threads(self) -> int:
         """Blocking threads of each web process. Several processes get fewer each: together they hold connections."""
         return self.web_threads if self.rabbitmq_url is None else min(self.web_threads, 12)
+
+    @property
+    def lane_ceilings(self) -> dict[str, int]:
+        """LANE_LIMITS as they are here: embedded, no lane takes the last thread that runs jobs."""
+        most = max(1, self.job_threads - 1) if self.rabbitmq_url is None else None
+        return {queue: min(number, most or number) for queue, number in self.lane_limits.items()}
 
     @property
     def production(self) -> bool:

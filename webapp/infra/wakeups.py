@@ -4,11 +4,19 @@ import threading
 
 from sqlalchemy import text
 
-from webapp.db import after_commit, db
+from webapp.db import after_commit, autocommitting, db, translated
 
 CHANNEL = "holdfast_jobs"
 due = threading.Event()
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
+
+
+def wake_relay_now() -> None:
+    """Wake it for a place that became free; outside transactions. Raises Unavailable."""
+    if db.engine.dialect.name == "postgresql":
+        with translated(), autocommitting(db.engine) as line:
+            line.execute(_NOTIFY)
+    due.set()
 
 
 def wake_relay() -> None:

@@ -3,6 +3,7 @@
 Every change is one conditional statement, so a job belongs to one runner however often its message arrives.
 """
 
+import contextlib
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
@@ -17,11 +18,13 @@ from sqlalchemy import insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from webapp.config import current_settings
 from webapp.db import db, transactional, translated
 from webapp.errors import HoldfastError, Invalid, Missing, Refused, TooLarge, Unavailable, Unsupported
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.infra.lines import change
+from webapp.infra.wakeups import wake_relay_now
 from webapp.models import runs
 from webapp.models.jobs import KINDS, JobAttempt, JobEffect, JobKind
 from webapp.services.news import JobChange, tell_jobs, tell_jobs_later
@@ -145,7 +148,17 @@ def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int
         rows = _write(runs.FINISH, ids=ids, ends=msgspec.json.encode(told).decode())
     kept = {row[0] for row in rows}
     tell_jobs([_stands(job, "done", 100) for job, _ in ends if job.id in kept])
+    _free_places([job for job, _ in ends])
     return len(rows)
+
+
+def _free_places(over: Sequence[StartedJob]) -> None:
+    """Where a limit holds others back, they need not wait until the relay looks again; a lost wake-up costs little."""
+    settings = current_settings()
+    limited = settings.queue_limits.keys() | settings.lane_limits.keys()
+    if limited & {KINDS[job.name].queue for job in over if job.name in KINDS}:
+        with contextlib.suppress(Unavailable):
+            wake_relay_now()
 
 
 def _end(job: StartedJob, result: dict[str, Any] | None) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def list_queues(actor: Actor) -> Page[QueueView]:
         items=[
             QueueView(
                 name=name, oldest_at=oldest.get(name), limit=settings.queue_limits.get(name),
-                lane_limit=settings.lane_limits.get(name),
+                lane_limit=settings.lane_ceilings.get(name),
                 **{state: counts[name, state] for state in ("waiting", "delayed", "running", "failed", "dead")},
             )
             for name in QUEUES
