@@ -253,6 +253,9 @@ def test_the_page_filters_and_orders_all_that_match(
     discarded = browser.post("/admin/jobs/discards", data={**form, "state": "cancelled"}, follow_redirects=True)
     assert "2 jobs were discarded" in discarded.text
     assert states() == {"queued": 1}
+    careless = browser.post("/admin/jobs/cancellations", data={"csrf_token": form["csrf_token"], "q": ""})
+    assert careless.status_code == 422
+    assert states() == {"queued": 1}
     fragment = browser.get("/admin/jobs", headers={"HX-Request": "true"}).text
     assert "<h1" not in fragment
 

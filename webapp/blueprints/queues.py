@@ -7,6 +7,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from werkzeug.wrappers import Response
 
+from webapp.errors import Invalid
 from webapp.http.answers import gives
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_filter, read_form, takes
@@ -99,7 +100,11 @@ def discard_jobs_page() -> Response:
 
 
 def _order() -> JobsOrder:
-    return JobsOrder(filter=read_form(JobSelection))
+    """What the list showed. A form without any filter comes from no list of ours, and would mean everybody's."""
+    selection = read_form(JobSelection)
+    if not selection.model_dump(exclude_none=True):
+        raise Invalid.field("state", "missing", "Choose which jobs first.")
+    return JobsOrder(filter=selection)
 
 
 def _answer(done: Ordered, words: Callable[[int], str]) -> Response:

@@ -17,7 +17,7 @@ from webapp.infra.news import FIRST, SYNC, Board, Mark, Told, frame
 log = structlog.get_logger("webapp.streams")
 OPEN = Gauge("holdfast_event_streams", "Event streams that are open", multiprocess_mode="livesum", registry=registry)
 QUEUE = 100  # events that may wait for a listener
-ALWAYS = 20  # streams that an account may have at any time; more only while the process has room
+ALWAYS = 20  # streams that an account may have at any time, or a quarter of few; more only while there is room
 LOOK_EVERY = 1.0  # seconds between two looks at who is still signed in
 BLIND_FOR = 30.0  # seconds without such a look after which nobody is believed any more
 SILENT = "Events cannot be told now. Ask for what you need instead."
@@ -156,7 +156,7 @@ class Hub:
             total, mine = len(self), len(self._listeners.get(listener.wish.owner_id, ()))
             if self._closed or total >= self.capacity:
                 raise Unavailable("Too many listen already. Ask for what you need instead.", retry_after=30)
-            if mine >= max(ALWAYS, (self.capacity - total) // 2):
+            if mine >= max(min(ALWAYS, self.capacity // 4), (self.capacity - total) // 2):
                 raise Limited("You listen too often at once. Close other windows or programs.", retry_after=30)
             self._listeners[listener.wish.owner_id].add(listener)
             OPEN.inc()
