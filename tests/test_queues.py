@@ -232,6 +232,7 @@ def test_the_queues_say_what_waits_runs_and_went_wrong(office: Call, member: Act
     assert (told["mail"]["delayed"], told["mail"]["oldest_at"]) == (1, None)
     assert told["files"]["oldest_at"] is not None
     assert (told["upkeep"]["limit"], told["webhooks"]["lane_limit"], told["files"]["limit"]) == (1, 1, None)
+    assert (told["webhooks"]["limit"], told["mail"]["limit"]) == (1, 1)
 
 
 def test_the_page_filters_and_orders_all_that_match(

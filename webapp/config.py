@@ -225,10 +225,15 @@ class Settings(BaseModel):
         return self.web_threads if self.rabbitmq_url is None else min(self.web_threads, 12)
 
     @property
+    def queue_ceilings(self) -> dict[str, int]:
+        """QUEUE_LIMITS; where they do not name them, what waits for others' servers never takes all threads."""
+        return {**dict.fromkeys(("mail", "webhooks"), max(1, self.job_threads - 1)), **self.queue_limits}
+
+    @property
     def lane_ceilings(self) -> dict[str, int]:
-        """LANE_LIMITS as they are here: embedded, no lane takes the last thread that runs jobs."""
-        most = max(1, self.job_threads - 1) if self.rabbitmq_url is None else None
-        return {queue: min(number, most or number) for queue, number in self.lane_limits.items()}
+        """LANE_LIMITS, but no lane takes the last thread of a worker."""
+        most = max(1, self.job_threads - 1)
+        return {queue: min(number, most) for queue, number in self.lane_limits.items()}
 
     @property
     def production(self) -> bool:

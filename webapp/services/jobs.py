@@ -155,7 +155,7 @@ def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int
 def _free_places(over: Sequence[StartedJob]) -> None:
     """Where a limit holds others back, they need not wait until the relay looks again; a lost wake-up costs little."""
     settings = current_settings()
-    limited = settings.queue_limits.keys() | settings.lane_limits.keys()
+    limited = settings.queue_ceilings.keys() | settings.lane_limits.keys()
     if limited & {KINDS[job.name].queue for job in over if job.name in KINDS}:
         with contextlib.suppress(Unavailable):
             wake_relay_now()

@@ -39,7 +39,7 @@ def list_queues(actor: Actor) -> Page[QueueView]:
     return Page(
         items=[
             QueueView(
-                name=name, oldest_at=oldest.get(name), limit=settings.queue_limits.get(name),
+                name=name, oldest_at=oldest.get(name), limit=settings.queue_ceilings.get(name),
                 lane_limit=settings.lane_ceilings.get(name),
                 **{state: counts[name, state] for state in ("waiting", "delayed", "running", "failed", "dead")},
             )

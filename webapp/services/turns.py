@@ -96,7 +96,7 @@ def _shares(line: Connection, moment: datetime, room: Mapping[str, int]) -> tupl
     under_way: Counter[tuple[str, int]] = Counter()
     for queue, lane, number in line.execute(lanes.UNDER_WAY):
         under_way[queue, lane] += number
-    shares = allot(waiting, under_way, room, settings.queue_limits, settings.lane_ceilings)
+    shares = allot(waiting, under_way, room, settings.queue_ceilings, settings.lane_ceilings)
     return shares, len(waiting) > len(shares)
 
 
