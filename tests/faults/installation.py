@@ -37,7 +37,8 @@ class Installation:
         self.environment = {
             "DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url, "RABBITMQ_URL": self.rabbit.url,
             "VAR_DIR": str(folder / "var"), "PORT": str(self.port), "STREAMS_PORT": str(self.streams_port),
-            "WEB_PROCESSES": "2", "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "ACCESS_TOKEN_LIFE": "PT2H",
+            "WEB_PROCESSES": "2", "JOB_THREADS": "8",  # of both workers
+            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "ACCESS_TOKEN_LIFE": "PT2H",
             "MAIL_URL": f"smtp://127.0.0.1:{mail_port}", "MAIL_FROM": "Vault <vault@harbour.example>",
             "SIGN_IN_RATE_LIMIT": "1000000 per minute", "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
         }  # fmt: skip
