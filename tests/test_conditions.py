@@ -129,8 +129,6 @@ def test_what_hangs_is_late_or_missing_and_the_page_comes_all_the_same(
 @pytest.mark.services
 @pytest.mark.parametrize("fault", ["stop", "pause"])
 def test_without_redis_the_page_tells_so_within_seconds(tmp_path: Path, fault: str) -> None:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     with vault_with_redis(tmp_path) as (client, headers, redis):
         parts = {part["name"]: part for part in client.get("/api/v1/health", headers=headers).json["parts"]}
         assert parts["cache"]["state"] == "up"
@@ -174,8 +172,6 @@ def test_held_locks_are_listed_by_name(look: Callable[[], dict[str, Any]]) -> No
 
 
 def test_held_locks_are_listed_when_they_live_in_redis(app: Flask, look: Callable[[], dict[str, Any]]) -> None:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     before = current_settings()
     with PrivateRedis() as redis:
         use_settings(before.model_copy(update={"redis_url": type(before.database_url)(redis.url)}))

@@ -222,8 +222,6 @@ def test_another_process_hears_that_a_namespace_is_empty(redis: PrivateRedis) ->
 
 
 def test_more_clearings_than_can_be_remembered_clear_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     monkeypatch.setattr("webapp.infra.layers.MOST_OWED", 10)
     with PrivateRedis() as server:
         ours, other = Layers(server.url), Layers(server.url)
@@ -255,8 +253,6 @@ def test_without_redis_reads_compute_and_clearing_is_made_up_for_later(how: str)
 
 
 def test_a_redis_that_hangs_is_waited_for_by_one_caller_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not PrivateRedis.available():
-        pytest.skip("redis-server is not installed")
     monkeypatch.setattr("webapp.infra.redis.REST", 1.2)
     with PrivateRedis() as server:
         guarded = Guarded(server.url)
