@@ -14,6 +14,8 @@ from tests.test_mail import Mailbox, later, mail_server, order
 from tests.vault import Vault, good, problem
 from webapp.config import current_settings, use_settings
 from webapp.db import db
+from webapp.http.limiting import class_of
+from webapp.infra.limits import rate_of
 from webapp.models.jobs import Job
 from webapp.policies import Actor
 
@@ -136,3 +138,15 @@ def test_members_neither_see_mails_nor_send_tests(vault: Vault, signed_in: Calla
     browser = signed_in(vault.actor)
     assert browser.get("/admin/mail").status_code == 404
     assert browser.post("/admin/test-mails").status_code == 404
+
+
+@pytest.mark.parametrize("endpoint", ["mails_api.send_test_mail", "mails_pages.send_test_mail"])
+def test_tests_count_as_sending_by_hand(app: Flask, endpoint: str) -> None:
+    assert class_of(app.view_functions[endpoint], {"POST"}) == "sendings"
+
+
+def test_who_sends_too_many_tests_has_to_wait(office: Vault) -> None:
+    answers = [office.call("POST", "/test-mails") for _ in range(2)]
+    left = [int(answer.headers["RateLimit-Remaining"]) for answer in answers]
+    assert left[0] - left[1] == 1
+    assert int(answers[0].headers["RateLimit-Limit"]) < rate_of(current_settings().rate_limit).amount

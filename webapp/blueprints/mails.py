@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from webapp.http.answers import Created, created, gives
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_query, takes
+from webapp.http.limiting import limited
 from webapp.http.mailrows import mail_rows, server_rows
 from webapp.infra.mail import Server
 from webapp.services import mails
@@ -46,6 +47,7 @@ def show_server() -> Server:
 
 @api.post("/test-mails")
 @guard("mails.write")
+@limited("sendings")
 @gives(MailView, status=201)
 def send_test_mail() -> Created:
     """Send a mail to your own address, by the way of every mail. Location tells what becomes of it."""
@@ -64,6 +66,7 @@ def list_mails_page() -> str:
 
 @pages.post("/admin/test-mails", endpoint="send_test_mail")
 @guard("mails.write")
+@limited("sendings")
 def send_test_mail_page() -> Response:
     """Send one to oneself and watch the list."""
     mail = mails.send_test_mail(current_actor())

@@ -75,7 +75,10 @@ SETTINGS = {
         "strict", "Staying signed in", "Programs of one address that renew tokens.", share=("sign_in_rate_limit", 5.0)
     ),
     "sendings_rate_limit": Setting(
-        "strict", "Sending by hand", "Webhook tests and repetitions, of one account.", share=("rate_limit", 0.05)
+        "strict",
+        "Sending by hand",
+        "Test mails, webhook tests and repetitions, of one account.",
+        share=("rate_limit", 0.05),
     ),
     "trash_retention_days": Setting("retention", "Trash", "How long trashed files stay; 0: for ever.", "days"),
     "job_retention_days": Setting("retention", "Finished jobs", "How long they stay in the list.", "days"),
