@@ -360,6 +360,15 @@ def test_one_account_cannot_take_all_the_room_and_a_full_house_says_so(
     assert "urn:holdfast:problem:unavailable" in full.text
 
 
+@pytest.mark.parametrize("capacity", [2])
+def test_where_there_is_room_for_two_two_accounts_may_listen(
+    floor: Floor, pia: dict[str, str], otto: dict[str, str]
+) -> None:
+    floor.listen(pia)
+    assert floor.call(pia).status == 429
+    floor.listen(otto)
+
+
 # Redis goes and comes -------------------------------------------------------------------------------------------------
 
 

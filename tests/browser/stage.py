@@ -104,7 +104,8 @@ class Watched:
 
     def _hear(self, message: ConsoleMessage) -> None:
         refusal = re.search(r"the server responded with a status of (\d+)", message.text)
-        full = message.location.get("url", "").endswith("/events") and refusal and refusal[1] == "503"  # the page polls
+        stream = message.location.get("url", "").endswith("/events")
+        full = stream and refusal and refusal[1] in {"429", "503"}  # the page polls
         if message.type == "error" and not full and not (refusal and int(refusal[1]) in self.allowed):
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 

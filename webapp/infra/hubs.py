@@ -156,7 +156,7 @@ class Hub:
             total, mine = len(self), len(self._listeners.get(listener.wish.owner_id, ()))
             if self._closed or total >= self.capacity:
                 raise Unavailable("Too many listen already. Ask for what you need instead.", retry_after=30)
-            if mine >= max(min(ALWAYS, self.capacity // 4), (self.capacity - total) // 2):
+            if mine >= max(1, min(ALWAYS, self.capacity // 4), (self.capacity - total) // 2):
                 raise Limited("You listen too often at once. Close other windows or programs.", retry_after=30)
             self._listeners[listener.wish.owner_id].add(listener)
             OPEN.inc()
