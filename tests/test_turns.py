@@ -22,7 +22,7 @@ from webapp.services.turns import Lane, Share, allot
 __all__ = ["kinds"]
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 lanes_of = st.lists(
-    st.tuples(st.sampled_from(["files", "mail"]), st.sampled_from([SOON, NORMAL]), st.integers(1, 5)),
+    st.tuples(st.sampled_from(["files", "mail"]), st.sampled_from([SOON, NORMAL, LATER]), st.integers(1, 5)),
     unique=True,
     max_size=12,
 )
@@ -42,9 +42,27 @@ def test_who_has_most_under_way_waits_for_the_others() -> None:
     assert allot(waiting, {("files", 1): 4}, {"files": 1}, {}, {}) == [Share("files", NORMAL, 2, 1)]
 
 
-def test_what_is_more_urgent_takes_the_room_first() -> None:
-    waiting = [line("files", LATER, 1), line("files", SOON, 2, 60)]
-    assert allot(waiting, {}, {"files": 2}, {}, {}) == [Share("files", SOON, 2, 2)]
+def test_of_those_with_as_little_under_way_the_more_urgent_goes_first() -> None:
+    waiting = [line("files", LATER, 1), line("files", NORMAL, 2, 55), line("files", SOON, 3, 60)]
+    assert allot(waiting, {}, {"files": 1}, {}, {}) == [Share("files", SOON, 3, 1)]
+    assert allot(waiting, {("files", 3): 1}, {"files": 1}, {}, {}) == [Share("files", NORMAL, 2, 1)]
+
+
+def test_a_lane_sends_its_own_urgent_work_first_however_old_the_other_is() -> None:
+    waiting = [line("files", LATER, 1, -86400), line("files", NORMAL, 1)]
+    assert allot(waiting, {("files", 1): 3}, {"files": 2}, {}, {}) == [Share("files", NORMAL, 1, 2)]
+
+
+@pytest.mark.parametrize("priority", [SOON, NORMAL])
+def test_endless_urgent_work_of_one_holds_up_nobody_elses_later_work(priority: int) -> None:
+    waiting = [line("files", priority, 1, -900), line("files", LATER, 2)]
+    assert allot(waiting, {("files", 1): 1}, {"files": 1}, {}, {}) == [Share("files", LATER, 2, 1)]
+
+
+def test_endless_urgent_work_of_many_holds_up_later_work_for_an_hour() -> None:
+    for age, lane in ((3500, 1), (3700, 2)):
+        waiting = [line("files", SOON, 1), line("files", LATER, 2, -age)]
+        assert [share.lane for share in allot(waiting, {}, {"files": 1}, {}, {})] == [lane]
 
 
 def test_limits_of_queues_and_lanes_count_what_is_under_way() -> None:
@@ -110,6 +128,11 @@ class TestInTheTable:
         add(2, priority=SOON)
         order = [priority for _ in range(6) for _, priority in sent(1)]
         assert order == [SOON, SOON, NORMAL, NORMAL, LATER, LATER]
+
+    def test_urgent_work_of_one_shares_with_the_later_work_of_another(self) -> None:
+        add(50, lane=1)
+        add(1, lane=2, priority=LATER)
+        assert sent(2) == [(1, NORMAL), (2, LATER)]
 
     def test_within_a_lane_the_oldest_goes_first(self) -> None:
         add(5)

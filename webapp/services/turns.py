@@ -4,10 +4,11 @@ Little is sent ahead, so what is more urgent, or is somebody else's first, does 
 """
 
 import heapq
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Connection
@@ -17,6 +18,10 @@ from webapp.db import autocommitting, db, translated
 from webapp.infra.clock import now
 from webapp.infra.lines import change
 from webapp.models import lanes
+from webapp.models.jobs import LATER, NORMAL, SOON
+
+# How long a job may stand back behind more urgent ones of accounts that have as little under way
+PATIENCE = {SOON: timedelta(0), NORMAL: timedelta(seconds=10), LATER: timedelta(hours=1)}
 
 
 class DueJob(NamedTuple):
@@ -107,30 +112,33 @@ def allot(
     queue_limits: Mapping[str, int],
     lane_limits: Mapping[str, int],
 ) -> list[Share]:
-    """Give each queue's room to its lanes: the lower priority number first, then always to the lane that has least
-    under way (max-min fairness), then to whose job is due longest. No queue and no lane gets beyond its limit.
+    """Give each queue's room to its lanes: always to the lane that has least under way (max-min fairness), then to the
+    one whose job should have gone first (it is due and PATIENCE is over). A lane sends its most urgent work first.
+    No queue and no lane gets beyond its limit.
 
     How many jobs a lane has is not known here: what one does not use, others get at the next call.
     """
-    given: Counter[tuple[str, int]] = Counter()
-    shares: Counter[tuple[str, int, int]] = Counter()
-    levels: dict[tuple[str, int], list[Lane]] = defaultdict(list)
+    lines: dict[str, dict[int, list[Lane]]] = defaultdict(lambda: defaultdict(list))
     for each in waiting:
-        levels[each.queue, each.priority].append(each)
-    free = {queue: min(number, _rest(queue, under_way, queue_limits)) for queue, number in room.items()}
-    for (queue, priority), level in sorted(levels.items()):
-        most = lane_limits.get(queue)
-        line = [
-            (under_way.get((queue, each.lane), 0) + given[queue, each.lane], each.head, each.lane) for each in level
-        ]
+        lines[each.queue][each.lane].append(each)
+    shares: list[Share] = []
+    for queue, of_lanes in lines.items():
+        free = min(room.get(queue, 0), _rest(queue, under_way, queue_limits))
+        most = lane_limits.get(queue, math.inf)
+        line = [(under_way.get((queue, lane), 0), min(map(_go_by, each)), lane) for lane, each in of_lanes.items()]
         heapq.heapify(line)
-        while line and free.get(queue, 0) > 0 and (most is None or line[0][0] < most):
-            number, head, lane = line[0]
-            heapq.heapreplace(line, (number + 1, head, lane))
-            given[queue, lane] += 1
-            shares[queue, priority, lane] += 1
-            free[queue] -= 1
-    return [Share(*key, number) for key, number in shares.items()]
+        given: Counter[int] = Counter()
+        while free > 0 and line[0][0] < most:
+            number, go_by, lane = line[0]
+            heapq.heapreplace(line, (number + 1, go_by, lane))
+            given[lane] += 1
+            free -= 1
+        shares += [Share(queue, min(each.priority for each in of_lanes[lane]), lane, n) for lane, n in given.items()]
+    return shares
+
+
+def _go_by(each: Lane) -> datetime:
+    return each.head + PATIENCE[each.priority]
 
 
 def _rest(queue: str, under_way: Mapping[tuple[str, int], int], limits: Mapping[str, int]) -> float:
