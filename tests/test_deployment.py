@@ -1,5 +1,6 @@
 """What is shipped for production, read and tried: compose file, image, secrets, roles, the example environment."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -10,16 +11,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from urllib.request import urlopen
 
 import psycopg2
 import pytest
 import yaml
-from click import Command
 from dramatiq.cli import make_argument_parser
-from granian.cli import cli as granian
 
+import tasks.streams
+import tasks.web
 from tests.conftest import SERVER, need
+from tests.servers import free_port, wait_until
 from webapp.config import SECRETS, Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -163,22 +167,16 @@ def test_foreign_images_are_pinned_to_a_version(service: str) -> None:
     assert re.search(r":\d", SERVICES[service]["image"])
 
 
-def test_the_web_command_is_one_that_granian_takes() -> None:
-    command = SERVICES["web"]["command"]
-    assert isinstance(granian, Command)
-    parsed = granian.make_context("granian", command[1:]).params
-    assert command[0] == "granian"
-    assert (parsed["app"], parsed["interface"].value, parsed["websockets"]) == ("wsgi:app", "wsgi", False)
-    assert parsed["workers_kill_timeout"] < int(SERVICES["web"]["stop_grace_period"].removesuffix("s"))
+@pytest.mark.parametrize(("service", "server"), [("web", tasks.web), ("streams", tasks.streams)])
+def test_a_server_is_a_module_that_has_ended_before_it_is_killed(service: str, server: ModuleType) -> None:
+    assert SERVICES[service]["command"] == ["python", "-m", server.__name__]
+    assert int(SERVICES[service]["stop_grace_period"].removesuffix("s")) > server.STOP_LIMIT
 
 
-def test_the_streams_command_is_one_that_granian_takes_and_has_room_for_thousands() -> None:
-    command = SERVICES["streams"]["command"]
-    parsed = granian.make_context("granian", command[1:]).params
-    assert parsed["app"] == "webapp.streams:app"
-    assert parsed["interface"].value == "asgi"
-    assert parsed["backpressure"] > 4096 < SERVICES["streams"]["ulimits"]["nofile"]
-    assert f"server streams:{parsed['port']} resolve" in (ROOT / "deploy/nginx.conf").read_text()
+def test_the_streams_process_has_room_for_thousands_where_nginx_looks_for_it() -> None:
+    assert SERVICES["streams"]["ulimits"]["nofile"] > tasks.streams.TOGETHER > 4096
+    port = SERVICES["streams"]["environment"]["STREAMS_PORT"]
+    assert f"server streams:{port} resolve" in (ROOT / "deploy/nginx.conf").read_text()
 
 
 def test_the_worker_command_is_one_that_dramatiq_takes() -> None:
@@ -241,6 +239,21 @@ def test_what_enters_the_image_is_enough_to_start(tmp_path: Path) -> None:
             [flask, "--app", "wsgi", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stderr
+    port = free_port()
+    command = [sys.executable, *SERVICES["web"]["command"][1:]]
+    with subprocess.Popen(command, cwd=tmp_path, env={**environment, "PORT": str(port)}) as web:
+        try:
+            wait_until(lambda: web.poll() is not None or _lives(port), about="the web")
+            assert web.poll() is None
+        finally:
+            web.terminate()
+    assert web.returncode == 0
+
+
+def _lives(port: int) -> bool:
+    with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health/live", timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
 
 
 # PostgreSQL roles -----------------------------------------------------------------------------------------------------
