@@ -4,6 +4,8 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -11,9 +13,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from webapp.db import db, read_rows, transaction
 from webapp.infra.clock import now
-from webapp.policies import Actor
-from webapp.services import repetitions
+from webapp.models.jobs import Job
+from webapp.models.record import any_state, change_rows
+from webapp.policies import Actor, system_actor
+from webapp.services import events, repetitions
 from webapp.services.folders import FolderFilter, list_folders
 
 Bearer = Callable[[Actor], dict[str, str]]
@@ -118,3 +123,43 @@ def test_after_a_day_the_key_is_free_again(client: FlaskClient, member: Actor, b
         assert repetitions.sweep_answers() == 0
     with time_machine.travel(now() + timedelta(hours=50)):
         assert repetitions.sweep_answers() == 1
+
+
+@pytest.mark.parametrize("order", ["replays", "cancellations", "discards"])
+def test_a_repeated_order_about_many_jobs_is_carried_out_once(
+    client: FlaskClient, admin: Actor, bearer: Bearer, order: str
+) -> None:
+    headers = {**bearer(admin), "Idempotency-Key": "an-order"}
+
+    def give(**filter_: str) -> TestResponse:
+        return client.post(f"/api/v1/jobs/{order}", json={"filter": {"state": state, **filter_}}, headers=headers)
+
+    state = "queued" if order == "cancellations" else "cancelled"
+    queue_some(state)
+    first = give()
+    assert (first.status_code, first.json["changed"]) == (200, 2), first.text
+    queue_some(state)  # what went wrong since is not what was meant
+    second = give()
+    assert (second.status_code, second.data) == (200, first.data)
+    assert len(jobs_in(state)) == 2, "those of the second time stand as they were"
+    other = give(q="survey")
+    assert (other.status_code, other.json["errors"][0]["code"]) == (422, "key_reused")
+    assert (
+        client.post(f"/api/v1/jobs/{order}", json={"filter": {}}, headers={**headers, "Idempotency-Key": "ü"}).json[
+            "code"
+        ]
+        == "idempotency_key"
+    )
+
+
+def queue_some(state: str) -> None:
+    """Two jobs about no real file."""
+    with transaction():
+        for _ in range(2):
+            target = events.Target("file", uuid4(), "report.pdf", None, {"file_id": 1, "number": 1})
+            (job,) = events.queue_jobs(system_actor(), ("files.verify",), target)
+            db.session.execute(change_rows(Job, Job.uuid == job, state=state))
+
+
+def jobs_in(state: str) -> list[Any]:
+    return list(read_rows(any_state(Job, Job.id).where(Job.state == state, Job.deleted_at.is_(None))))

@@ -383,6 +383,24 @@ def test_all_that_match_are_replayed(
     assert len({message.id for message in box.kept}) == 3
 
 
+def test_a_repeated_order_to_send_again_sends_once(
+    admin: Actor, client: FlaskClient, member: Actor, bearer: Bearer, box: Receiver, run_jobs: RunJobs
+) -> None:
+    made = hook(admin, box)
+    folder(member, "Survey")
+    run_jobs()
+    here, body = f"/api/v1/webhooks/{made.id}", {"filter": {"state": "delivered"}}
+    all_, one = f"{here}/replays", f"{here}/deliveries/{log_of(admin, made)[0].id}/replays"
+    for number, (address, wish) in enumerate(((all_, body), (one, None)), 2):
+        headers = {**bearer(admin), "Idempotency-Key": address[-60:]}
+        first = client.post(address, json=wish, headers=headers)
+        run_jobs()
+        assert (first.status_code, len(box.kept)) == (200, number), first.text
+        again = client.post(address, json=wish, headers=headers)
+        run_jobs()
+        assert (again.status_code, again.data, len(box.kept)) == (200, first.data, number)
+
+
 @pytest.mark.parametrize(
     ("which", "status"),
     [({"since": "0001-01-01T00:00:00+14:00"}, 422), ({"until": "9999-12-31T23:59:59-14:00"}, 422),

@@ -33,7 +33,7 @@ def list_queues() -> Page[QueueView]:
 @api.post("/jobs/replays")
 @guard("queues.write")
 @takes(JobsOrder)
-@gives(Ordered, errors=(409,))
+@gives(Ordered, errors=(400, 409), keyed=True)
 def replay_jobs(wish: JobsOrder) -> Ordered:
     """Run all jobs again that match and failed, gave up or were cancelled: up to 5,000, then `more` is true."""
     return orders.replay_jobs(current_actor(), wish)
@@ -42,7 +42,7 @@ def replay_jobs(wish: JobsOrder) -> Ordered:
 @api.post("/jobs/cancellations")
 @guard("queues.write")
 @takes(JobsOrder)
-@gives(Ordered)
+@gives(Ordered, errors=(400, 409), keyed=True)
 def cancel_jobs(wish: JobsOrder) -> Ordered:
     """Cancel all jobs that match and wait or run: up to 5,000, then `more` is true."""
     return orders.cancel_jobs(current_actor(), wish)
@@ -51,7 +51,7 @@ def cancel_jobs(wish: JobsOrder) -> Ordered:
 @api.post("/jobs/discards")
 @guard("queues.write")
 @takes(JobsOrder)
-@gives(Ordered)
+@gives(Ordered, errors=(400, 409), keyed=True)
 def discard_jobs(wish: JobsOrder) -> Ordered:
     """Take all jobs out of the lists that match and failed, gave up or were cancelled: up to 5,000, then `more`."""
     return orders.discard_jobs(current_actor(), wish)

@@ -114,7 +114,7 @@ def show_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryCard:
 @api.post("/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replays")
 @guard("webhooks.write")
 @limited("sendings")
-@gives(DeliveryView, errors=(404, 409))
+@gives(DeliveryView, errors=(400, 404, 409), keyed=True)
 def replay_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryView:
     """Send one delivery again, under the same webhook-id."""
     return deliveries.replay_delivery(current_actor(), webhook_id, delivery_id)
@@ -124,7 +124,7 @@ def replay_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryView:
 @guard("webhooks.write")
 @limited("sendings")
 @takes(ReplayWish)
-@gives(Replayed, errors=(404, 409))
+@gives(Replayed, errors=(400, 404, 409), keyed=True)
 def replay_deliveries(wish: ReplayWish, webhook_id: UUID) -> Replayed:
     """Send all deliveries again that match the filter, at most 500 at once."""
     return deliveries.replay_deliveries(current_actor(), webhook_id, wish)

@@ -37,13 +37,14 @@ def gives(
     extra: Mapping[str, Any] | None = None,
     or_view: Any = None,
     repeats: bool = False,
+    keyed: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Encode what the function returns. `view` (a struct type), `errors` and `extra` describe the operation.
 
     A struct with a `version` gets an ETag (see tag_of) and answers If-None-Match by 304; None answers 204; a Response
     passes. `or_view` is what the operation answers in the other of two cases, `extra` is merged into
-    the operation of the OpenAPI document. What answers 201 honours Idempotency-Key; with `repeats` the view does so
-    itself, because it reads its body itself.
+    the operation of the OpenAPI document. What answers 201 honours Idempotency-Key, and with `keyed` what orders
+    something without making it; with `repeats` the view does so itself, because it reads its body itself.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Response]:
@@ -54,11 +55,12 @@ def gives(
                     "This operation takes no query parameters.",
                     errors=tuple(FieldError(name, "extra_forbidden", "Unknown parameter") for name in request.args),
                 )
-            if status == 201 and not repeats:
+            if keyed or (status == 201 and not repeats):
                 return once(request.get_data(), lambda: answer(function(*args, **kwargs), status))
             return answer(function(*args, **kwargs), status)
 
-        said = {"view": view, "or_view": or_view, "status": status, "errors": tuple(errors), "extra": extra or {}}
+        said = {"view": view, "or_view": or_view, "status": status, "errors": tuple(errors), "extra": extra or {},
+                "keyed": keyed or status == 201}  # fmt: skip
         given.gives = said  # type: ignore[attr-defined]
         return given
 

@@ -91,7 +91,8 @@ def view_takes(view: Callable[..., Any]) -> Document:
 
 def view_gives(view: Callable[..., Any]) -> Document:
     """What @gives said of the view."""
-    return getattr(view, "gives", {"view": None, "or_view": None, "status": 200, "errors": (), "extra": {}})
+    return getattr(view, "gives", {"view": None, "or_view": None, "status": 200, "errors": (), "extra": {},
+                                    "keyed": False})  # fmt: skip
 
 
 def _operations(app: Flask) -> Iterator[tuple[Rule, str, Any]]:
@@ -148,7 +149,7 @@ def _operation(rule: Rule, method: str, view: Any, schemas: dict[Any, Document])
     }
     if description:
         operation["description"] = description
-    if gives["status"] == 201:
+    if gives["keyed"]:
         operation["parameters"].append(IDEMPOTENCY_KEY)
     if 412 in gives["errors"]:
         operation["parameters"].append(IF_MATCH)

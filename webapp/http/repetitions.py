@@ -1,4 +1,4 @@
-"""The Idempotency-Key header: a creating POST that is sent again gets the answer of the first time."""
+"""The Idempotency-Key header: a POST that makes or orders something gets the first answer when it is sent again."""
 
 import hashlib
 import re
