@@ -15,11 +15,12 @@ from webapp.services.cursors import Page
 from webapp.services.deliveries import AttemptView, DeliveryCard, DeliveryView
 from webapp.services.webhooks import NewSecretView, WebhookHealthView, WebhookLine, WebhookView, split_events
 
-# What can be ticked: (kind, words, its events). A filter that is not here is typed into the field below the boxes.
+# What can be ticked: (kind, words, its events), all of HAPPENINGS.
 EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("file", _l("Files"), (
         ("file.created", _l("Uploaded")), ("file.replaced", _l("New version")), ("file.renamed", _l("Renamed")),
-        ("file.moved", _l("Moved")), ("file.trashed", _l("Moved to trash")), ("file.restored", _l("Restored")),
+        ("file.moved", _l("Moved")), ("file.described", _l("Described")), ("file.trashed", _l("Moved to trash")),
+        ("file.restored", _l("Restored")), ("file.purged", _l("Removed for good")),
         ("file.damaged", _l("Found damaged")),
     )),
     ("folder", _l("Folders"), (
@@ -31,10 +32,15 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     )),
     ("job", _l("Jobs"), (("job.replayed", _l("Run again")), ("job.cancelled", _l("Cancelled")),
                        ("job.discarded", _l("Discarded")))),
+    ("schedule", _l("Schedules"), (("schedule.changed", _l("Changed")), ("schedule.fired_by_hand", _l("Run by hand")))),
     ("webhook", _l("Webhooks"), (
         ("webhook.created", _l("Created")), ("webhook.changed", _l("Changed")), ("webhook.paused", _l("Paused")),
-        ("webhook.resumed", _l("Resumed")), ("webhook.deleted", _l("Removed")),
+        ("webhook.resumed", _l("Resumed")), ("webhook.replayed", _l("Sent again")),
+        ("webhook.secret_rotated", _l("New secret")), ("webhook.deleted", _l("Removed")),
     )),
+    ("settings", _l("Settings"), (("settings.changed", _l("Changed")),)),
+    ("mail", _l("Mail"), (("mail.tested", _l("Test sent")),)),
+    ("cache", _l("Caches"), (("cache.emptied", _l("Emptied")),)),
 )  # fmt: skip
 LISTED = (
     {"*"} | {f"{kind}.*" for kind, _words, _events in EVENTS} | {name for *_rest, all_ in EVENTS for name, _w in all_}

@@ -9,6 +9,22 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.db import Base
 from webapp.models.record import BIG, DOCUMENT, BigInt, Moment
 
+# Every event that record() writes: of each kind of object, what happens to it. So audit trail and webhooks name them;
+# http/hookrows.py has their words for people.
+HAPPENINGS: dict[str, tuple[str, ...]] = {
+    "file": ("created", "replaced", "renamed", "moved", "described", "trashed", "restored", "purged", "damaged"),
+    "folder": ("created", "renamed", "moved"),
+    "user": ("created", "changed"),
+    "session": ("started", "ended", "refused"),
+    "job": ("replayed", "cancelled", "discarded"),
+    "schedule": ("changed", "fired_by_hand"),
+    "webhook": ("created", "changed", "paused", "resumed", "replayed", "secret_rotated", "deleted"),
+    "settings": ("changed",),
+    "mail": ("tested",),
+    "cache": ("emptied",),
+}
+EVENTS = frozenset(f"{kind}.{what}" for kind, happenings in HAPPENINGS.items() for what in happenings)
+
 
 class AuditEntry(Base):
     """One event. `actor_id` is None for the system; `changes` maps a field to [before, after]."""

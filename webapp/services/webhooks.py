@@ -1,8 +1,8 @@
 """Webhooks: making, changing, pausing and removing one, exchanging its secret. What is sent: services/dispatches.py."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from webapp.errors import Conflict, Invalid, Missing
 from webapp.infra.clock import now
 from webapp.infra.destinations import ForbiddenAddress, Unresolved, addresses_of, parse_destination
 from webapp.infra.signing import new_secret
+from webapp.models.audit import EVENTS, HAPPENINGS
 from webapp.models.record import live
 from webapp.models.users import User
 from webapp.models.webhooks import Webhook, WebhookHealth, failures_forgotten, live_webhook
@@ -29,12 +30,14 @@ from webapp.services.resends import release_held
 
 OVERLAP = timedelta(hours=24)  # in which the former secret signs, too
 MOST = 100  # webhooks: each looks at every event
-FILTER = re.compile(r"\*|[a-z][a-z_]{0,29}\.(\*|[a-z][a-z_]{0,29})")
+FILTERS = ("*", *(f"{kind}.*" for kind in HAPPENINGS), *sorted(EVENTS))
 
 
 def _filter(text: str) -> str:
-    if not FILTER.fullmatch(text):
-        raise PydanticCustomError("event_filter", "Name an event such as file.created, a kind such as file.*, or *")
+    if text not in FILTERS:
+        near = get_close_matches(text, FILTERS[1:], n=1, cutoff=0.5)
+        hint = f"the nearest is {near[0]}" if near else "name one such as file.created, a kind such as file.*, or *"
+        raise PydanticCustomError("event_filter", "There is no such event: {hint}", {"hint": hint})
     return text
 
 
@@ -52,7 +55,7 @@ def _address(url: str) -> str:
     return url
 
 
-EventFilter = Annotated[str, Line(61), AfterValidator(_filter)]
+EventFilter = Annotated[str, Line(61), AfterValidator(_filter), Field(json_schema_extra={"enum": list(FILTERS)})]
 Events = Annotated[list[EventFilter], Field(max_length=50, json_schema_extra={"minItems": 1}), AfterValidator(_some)]
 Address = Annotated[str, Line(2000), AfterValidator(_address)]
 Name = Annotated[str, Line(120)]
