@@ -1,9 +1,11 @@
 """Settings that administrators edit: what is accepted, what is fixed, who may, and that it acts at once."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -326,6 +328,51 @@ def test_a_stale_form_meets_the_merge_page_with_what_differs(desk: FlaskClient) 
     assert 'type="hidden" name="webhook_log_days" value="5"' in answer.text, "both say the same: nothing to choose"
     assert in_force().writes_rate_limit == "90 per minute"
     assert save(desk, 2, writes_rate_limit="95 per minute").status_code == 302
+    assert in_force().webhook_log_days == 5
+
+
+def opened(page: str) -> dict[str, str]:
+    """All fields of the form as a browser would send them back."""
+    main = page.partition("<main")[2]
+    return {name: unescape(value) for name, value in re.findall(r'name="([a-z_.]+)"[^>]*?value="([^"]*)"', main)}
+
+
+def test_two_windows_with_different_fields_are_both_saved_without_a_question(desk: FlaskClient) -> None:
+    mine, theirs = opened(desk.get("/admin/settings").text), opened(desk.get("/admin/settings").text)
+    assert desk.post("/admin/settings", data=theirs | {"writes_rate_limit": "90 per minute"}).status_code == 302
+    answer = desk.post("/admin/settings", data=mine | {"job_retention_days": "9"}, follow_redirects=True)
+    assert answer.status_code == 200
+    assert "Both changes stand" in answer.text
+    assert (in_force().writes_rate_limit, in_force().job_retention_days) == ("90 per minute", 9)
+
+
+def test_of_two_windows_only_the_field_that_both_changed_is_asked(desk: FlaskClient) -> None:
+    mine, theirs = opened(desk.get("/admin/settings").text), opened(desk.get("/admin/settings").text)
+    theirs |= {"writes_rate_limit": "90 per minute", "webhook_log_days": "5"}
+    assert desk.post("/admin/settings", data=theirs).status_code == 302
+    mine |= {"writes_rate_limit": "95 per minute", "job_retention_days": "9"}
+    answer = desk.post("/admin/settings", data=mine)
+    assert answer.status_code == 409
+    assert answer.text.count("fieldset class=\"choice\"") == 1
+    chosen = opened(answer.text) | {"writes_rate_limit": "95 per minute"}
+    assert desk.post("/admin/settings", data=chosen).status_code == 302
+    values = in_force()
+    assert (values.writes_rate_limit, values.webhook_log_days, values.job_retention_days) == ("95 per minute", 5, 9)
+
+
+def test_a_form_that_came_back_with_a_fault_still_knows_what_it_began_with(desk: FlaskClient) -> None:
+    mine = opened(desk.get("/admin/settings").text)
+    assert save(desk, 1, webhook_log_days="5").status_code == 302
+    refused = desk.post("/admin/settings", data=mine | {"job_retention_days": "soon"})
+    assert refused.status_code == 422
+    assert desk.post("/admin/settings", data=opened(refused.text) | {"job_retention_days": "9"}).status_code == 302
+    assert (in_force().webhook_log_days, in_force().job_retention_days) == (5, 9)
+
+
+def test_a_window_that_changed_nothing_takes_nothing_back(desk: FlaskClient) -> None:
+    mine = opened(desk.get("/admin/settings").text)
+    assert save(desk, 1, webhook_log_days="5").status_code == 302
+    assert desk.post("/admin/settings", data=mine).status_code == 302
     assert in_force().webhook_log_days == 5
 
 

@@ -64,10 +64,12 @@ def change_settings_page() -> str | Response | tuple[str, int]:
 def _page(error: Invalid | None = None) -> str:
     actor = current_actor()
     settings = choices.show_settings(actor)
+    groups = setting_groups(settings)
     return render_template(
         "settings/index.html",
-        groups=setting_groups(settings),
+        groups=groups,
         version=settings.version,
+        opened={row["name"]: row["chosen"] for group in groups for row in group["rows"] if not row["fixed"]},
         form=form_of(error),
         writes=actor.can("settings.write"),
     )

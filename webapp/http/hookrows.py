@@ -1,6 +1,7 @@
 """How pages show webhooks: states and times in words, the events to choose from, requests and answers."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Response, make_response, render_template, request, url_for
@@ -9,7 +10,7 @@ from flask_babel import lazy_gettext as _l
 
 from webapp.errors import Conflict, Invalid
 from webapp.http.formats import ago, exact
-from webapp.http.merges import Answer, Choice, choice, merge_page
+from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rows import form_of
 from webapp.services.cursors import Page
 from webapp.services.deliveries import AttemptView, DeliveryCard, DeliveryView
@@ -111,12 +112,17 @@ def form_page(hook: WebhookView | None = None, error: Invalid | Conflict | None 
     )
 
 
+def events_text(events: Iterable[str]) -> str:
+    """Filters in one line, always in the same order."""
+    return ", ".join(sorted(set(events)))
+
+
 def merge_hook(hook: WebhookView) -> Answer:
     """Theirs and yours, to choose per field."""
     here = url_for("webhooks_pages.show_webhook", webhook_id=hook.id)
-    typed = ", ".join(sorted(set(split_events(request.form.getlist("events")))))
+    typed = events_text(split_events(request.form.getlist("events")))
     fields = [choice("name", _("Name"), hook.name), choice("url", _("Address"), hook.url),
-              Choice("events", _("Events"), ", ".join(hook.events), typed)]  # fmt: skip
+              choice("events", _("Events"), events_text(hook.events), yours=typed)]  # fmt: skip
     return merge_page(
         hook.name, url_for("webhooks_pages.change_webhook", webhook_id=hook.id), hook.version, here, fields
     )
@@ -142,7 +148,7 @@ def _hook(hook: WebhookView) -> dict[str, Any]:
     state = (_("Sends"), "good") if hook.enabled else (str(REASONS.get(hook.pause_reason or "", _("Paused"))), "warn")
     return {
         "id": hook.id, "name": hook.name, "url": hook.url, "page": here, "version": hook.version,
-        "events": hook.events, "events_text": ", ".join(hook.events), "enabled": hook.enabled,
+        "events": hook.events, "events_text": events_text(hook.events), "enabled": hook.enabled,
         "state_text": state[0], "tone": state[1], "pause_reason": hook.pause_reason, "owner": hook.owner,
         "paused_text": ago(hook.paused_at), "rotating_text": ago(hook.former_secret_until),
         "created": hook.created_at, "created_text": ago(hook.created_at), "created_exact": exact(hook.created_at),

@@ -17,6 +17,7 @@ V = TypeVar("V", bound=Callable[..., Any])
 JSON = {"application/json", "application/merge-patch+json"}
 FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 ENVELOPE = {"csrf_token", "version"}  # fields every form may carry; `conditional` reads the latter
+OPENED = "opened."  # before a field's name: what it held when the person began; merges.py compares
 MOST_FAULTS, MOST_OF_A_NAME = 50, 100
 SEVERAL = (list, tuple, set, frozenset)
 
@@ -90,7 +91,7 @@ def _validated(model: type[I], fields: dict[str, Any]) -> I:
 def _collect(model: type[BaseModel], source: MultiDict[str, str], ignored: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
     several, fields = _several(model), dict[str, Any]()
     for name, values in source.lists():
-        if name in ignored and name not in model.model_fields:
+        if (name in ignored and name not in model.model_fields) or (ignored and name.startswith(OPENED)):
             continue
         if name in several:
             fields[name] = values

@@ -78,7 +78,8 @@ def move_form(kind: Kind, thing_id: UUID, query: MoveQuery, error: Invalid | Con
     actor = current_actor()
     thing = kind.show(actor, thing_id)
     walk = mover(actor, kind.address("move", thing_id), query, kind.place_of(thing), moving=thing_id)
-    return _form("files/move.html", kind, thing, "move", form_of(error, field=kind.place), field=kind.place, **walk)
+    form = form_of(error, field=kind.place)
+    return _form("files/move.html", kind, thing, "move", form, field=kind.place, place=kind.place_of(thing), **walk)
 
 
 def move(kind: Kind, thing_id: UUID) -> Page:

@@ -259,7 +259,7 @@ def mover(actor: Actor, here: str, query: MoveQuery, now_in: UUID | None, moving
 
 def form_of(error: HoldfastError | None, *, field: str = "") -> dict[str, Any]:
     """What the form macros show: what was typed, and what is wrong with it. A conflict is put beside `field`."""
-    typed = {name: value for name, value in request.form.items() if name not in {"csrf_token", "version"}}
+    typed = {name: value for name, value in request.form.items() if name != "csrf_token"}
     if error is None:
         return {"values": typed, "errors": []}
     faults = [{"field": fault.field, "message": _(fault.message)} for fault in error.errors]
