@@ -87,6 +87,9 @@ def _attempt(desk: Desk, function: Work, started: StartedJob) -> None:
         result = function(started)
         patiently(lambda: desk.finish(started, result))
         log.debug("job_done", attempt=started.attempts, seconds=round(time.perf_counter() - begun, 3))
+    except jobs.NotNow as wait:
+        patiently(lambda: jobs.put_back(started))
+        log.info("job_put_back", why=wait.detail)
     except jobs.Taken:
         log.info("job_taken", attempt=started.attempts)
     except BaseException as error:  # whatever ended the attempt, the table must know

@@ -44,7 +44,7 @@ READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>
 STATE_DECIDES = {
     "sessions_pages.end_session", "jobs_pages.replay_job", "jobs_pages.cancel_job", "schedules_pages.run_schedule",
     "webhooks_pages.rotate_secret", "webhooks_pages.ping_webhook", "webhooks_pages.replay_delivery",
-    "webhooks_pages.replay_deliveries",
+    "webhooks_pages.replay_deliveries", "webhooks_pages.try_webhook",
 }  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def folder(actor: Actor, name: str) -> None:
 
 def pass_time(hours: float) -> None:
     """All that webhooks wait for is so much nearer. (The clock itself must not jump: ids would wait for it.)"""
-    columns = (Job.run_at, WebhookHealth.failing_since, Webhook.former_until, WebhookDelivery.created_at)
+    columns = (Job.run_at, WebhookHealth.failing_since, WebhookHealth.next_try_at, Webhook.former_until,
+               WebhookDelivery.created_at)  # fmt: skip
     with db.engine.connect().execution_options(write=True) as line, line.begin():
         for column in columns:
             table = column.class_.__table__
@@ -280,7 +281,21 @@ def test_gone_pauses_at_once_and_its_maker_gets_a_mail(
     assert len(box.kept) == 1
 
 
-def test_a_dead_receiver_is_tried_ten_times_in_a_day_then_paused_with_one_mail(
+def test_a_delivery_is_tried_ten_times_in_a_day_then_given_up(
+    admin: Actor, member: Actor, box: Receiver, run_jobs: RunJobs
+) -> None:
+    made, box.answers = hook(admin, box), [500]
+    folder(member, "Survey")
+    for _ in range(120):
+        pass_time(0.25)
+        run_jobs()
+    (one,) = log_of(admin, made)
+    assert (one.state, one.attempts, len(box.kept)) == ("failed", 10, 10)
+    assert job_states() == ["dead"]
+    assert webhooks.show_health(admin, made.id).failures == 1
+
+
+def test_a_webhook_that_fails_for_a_day_is_paused_with_one_mail_and_nothing_is_lost(
     admin: Actor, member: Actor, box: Receiver, run_jobs: RunJobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, box.answers = hook(admin, box), [500]
@@ -289,9 +304,25 @@ def test_a_dead_receiver_is_tried_ten_times_in_a_day_then_paused_with_one_mail(
     days_pass(run_jobs)
     assert {message.id for message in box.kept} == {one.webhook_id for one in log_of(admin, made)}
     paused = webhooks.show_webhook(admin, made.id)
-    assert (paused.enabled, paused.pause_reason) == (False, "failing")
-    assert [one.attempts for one in log_of(admin, made)].count(10) >= 1
-    assert "dead" in job_states()
+    assert (paused.enabled, paused.pause_reason, paused.paused_by) == (False, "failing", None)
+    assert [one.state for one in log_of(admin, made)] == ["held"] * 3
+    assert capsys.readouterr().out.count("Subject: The webhook") == 1
+    box.answers = [200]
+    webhooks.change_webhook(admin, made.id, WebhookChange(enabled=True))
+    run_jobs()
+    assert [one.state for one in log_of(admin, made)] == ["delivered"] * 3
+
+
+def test_three_deliveries_given_up_in_a_row_pause_it(
+    admin: Actor, member: Actor, box: Receiver, run_jobs: RunJobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, box.answers = hook(admin, box), [404]
+    for name in ("Survey", "Charts", "Depths"):
+        folder(member, name)
+    with db.engine.connect().execution_options(write=True) as line, line.begin():
+        line.execute(Job.__table__.update().where(Job.name == "webhooks.deliver").values(max_attempts=1))
+    run_jobs()
+    assert webhooks.show_webhook(admin, made.id).pause_reason == "failing"
     assert capsys.readouterr().out.count("Subject: The webhook") == 1
 
 

@@ -15,7 +15,7 @@ from webapp.http.hookrows import ask_again, delivery_page, form_page, hook_page,
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.limiting import limited
 from webapp.http.merges import Answer
-from webapp.services import deliveries, webhooks
+from webapp.services import breakers, deliveries, webhooks
 from webapp.services.cursors import Page
 from webapp.services.deliveries import DeliveryCard, DeliveryFilter, DeliveryView, Replayed, ReplayWish, Which
 from webapp.services.webhooks import (
@@ -128,6 +128,15 @@ def replay_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryView:
 def replay_deliveries(wish: ReplayWish, webhook_id: UUID) -> Replayed:
     """Send all deliveries again that match the filter, at most 500 at once."""
     return deliveries.replay_deliveries(current_actor(), webhook_id, wish)
+
+
+@api.post("/webhooks/<uuid:webhook_id>/tries")
+@guard("webhooks.write")
+@limited("sendings")
+@gives(WebhookHealthView, errors=(404, 409))
+def try_webhook(webhook_id: UUID) -> WebhookHealthView:
+    """Send the delivery that is due next now, to find out whether a failing receiver is back."""
+    return breakers.try_webhook(current_actor(), webhook_id)
 
 
 @api.post("/webhooks/<uuid:webhook_id>/tests")
@@ -257,6 +266,19 @@ def ping_webhook_page(webhook_id: UUID) -> Response:
     """Send a ping and show what comes of it."""
     made = deliveries.ping_webhook(current_actor(), webhook_id)
     return redirect(url_for(".show_delivery", webhook_id=webhook_id, delivery_id=made.id))
+
+
+@pages.post("/admin/webhooks/<uuid:webhook_id>/tries", endpoint="try_webhook")
+@guard("webhooks.write")
+@limited("sendings")
+def try_webhook_page(webhook_id: UUID) -> Response:
+    """Try now whether its receiver is back."""
+    try:
+        breakers.try_webhook(current_actor(), webhook_id)
+        flash(_("The oldest delivery that waits is tried now."), "success")
+    except Conflict as error:
+        flash(_(error.detail), "error")
+    return redirect(url_for(".show_webhook", webhook_id=webhook_id))
 
 
 @pages.get("/admin/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>", endpoint="show_delivery")

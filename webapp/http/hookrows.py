@@ -12,6 +12,7 @@ from webapp.errors import Conflict, Invalid
 from webapp.http.formats import ago, exact
 from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rows import form_of
+from webapp.infra.clock import now
 from webapp.services.cursors import Page
 from webapp.services.deliveries import AttemptView, DeliveryCard, DeliveryView
 from webapp.services.webhooks import NewSecretView, WebhookHealthView, WebhookLine, WebhookView, split_events
@@ -149,7 +150,8 @@ def _hook(hook: WebhookView) -> dict[str, Any]:
     return {
         "id": hook.id, "name": hook.name, "url": hook.url, "page": here, "version": hook.version,
         "events": hook.events, "events_text": events_text(hook.events), "enabled": hook.enabled,
-        "state_text": state[0], "tone": state[1], "pause_reason": hook.pause_reason, "owner": hook.owner,
+        "state_text": state[0], "tone": state[1], "pause_reason": hook.pause_reason, "paused_by": hook.paused_by,
+        "owner": hook.owner,
         "paused_text": ago(hook.paused_at), "rotating_text": ago(hook.former_secret_until),
         "created": hook.created_at, "created_text": ago(hook.created_at), "created_exact": exact(hook.created_at),
     }  # fmt: skip
@@ -159,7 +161,8 @@ def _health(health: WebhookHealthView) -> dict[str, Any]:
     good, bad = health.last_success_at, health.last_failure_at
     return {
         "failing": health.failing_since is not None, "failures": health.failures,
-        "failing_text": ago(health.failing_since), "success": good, "success_text": ago(good) or _("never"),
+        "next_try_text": ago(health.next_try_at), "next_try_exact": exact(health.next_try_at),
+        "failing_text": exact(health.failing_since), "success": good, "success_text": ago(good) or _("never"),
         "success_exact": exact(good), "failure": bad, "failure_text": ago(bad) or _("never"),
         "failure_exact": exact(bad),
     }  # fmt: skip
@@ -172,8 +175,8 @@ def _delivery(hook: WebhookView, each: DeliveryView) -> dict[str, Any]:
         "id": each.id, "page": page, "event": each.event, "state": each.state, "state_text": str(text), "tone": tone,
         "attempts": each.attempts, "message_id": each.webhook_id, "job_id": each.job_id,
         "created": each.created_at, "created_text": ago(each.created_at), "created_exact": exact(each.created_at),
-        "next_text": ago(each.next_at) if each.next_at and each.attempts else "",
-        "replay_url": f"{page}/replays" if each.state != "pending" and hook.enabled else None,
+        "next_text": ago(each.next_at) if each.next_at and (each.attempts or each.next_at > now()) else "",
+        "replay_url": f"{page}/replays" if each.state not in {"pending", "held"} and hook.enabled else None,
     }  # fmt: skip
 
 

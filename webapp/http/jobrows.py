@@ -27,6 +27,10 @@ STATES = {
     "dead": (lazy_gettext("Gave up"), "bad"),
     "cancelled": (lazy_gettext("Cancelled"), "plain"),
 }
+HELD = {
+    "paused": lazy_gettext("Its webhook is paused. It is sent when the webhook is resumed."),
+    "failing": lazy_gettext("Its receiver fails. It is sent when a delivery arrives there again."),
+}
 HAPPENINGS = {
     "failed": (lazy_gettext("Failed"), "bad"),
     "lost": (lazy_gettext("Worker lost"), "bad"),
@@ -79,7 +83,8 @@ def job_steps(page: Page[JobView]) -> list[dict[str, Any]]:
 
 def job_card(job: JobView, history: Page[HistoryView]) -> dict[str, Any]:
     """Variables of one job's page."""
-    moments = [(_("Queued"), job.created_at), (_("Next try"), job.run_at if job.state == "queued" else None),
+    next_try = job.run_at if job.state == "queued" and not job.held else None
+    moments = [(_("Queued"), job.created_at), (_("Next try"), next_try),
                (_("Last start"), job.started_at), (_("Ended"), job.finished_at),
                (_("Given up after"), job.deadline_at if job.state in OPEN else None)]  # fmt: skip
     return {
@@ -102,13 +107,14 @@ def _happening(entry: HistoryView) -> dict[str, Any]:
 
 
 def _row(job: JobView) -> dict[str, Any]:
-    text, tone = STATES[job.state]
+    text, tone = (lazy_gettext("Held"), "warn") if job.held else STATES[job.state]
     when = job.finished_at or job.started_at or job.created_at
     return {
         "id": job.id, "url": f"/jobs/{job.id}", "name": str(TITLES.get(job.name, job.title)), "about": job.about,
         "about_url": f"/files/{job.target_id}" if job.target_id and job.name.startswith("files.") else None,
         "owner": job.owner or _("The vault"),
         "state": job.state, "state_text": str(text), "tone": tone, "error": job.error if job.state != "done" else None,
+        "held_text": str(HELD[job.held]) if job.held else "",
         "tries_text": f"{job.attempts} / {job.max_attempts}",
         "progress": job.progress if job.state == "running" else None,
         "wait_text": _span(job.created_at, job.started_at or (now() if job.state in OPEN else None)),

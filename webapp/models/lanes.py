@@ -26,6 +26,7 @@ from sqlalchemy import (
 from webapp.models.jobs import PRIORITIES, QUEUES, Job
 from webapp.models.record import Instant, any_state
 from webapp.models.runs import by_dialect, change
+from webapp.models.webhooks import Webhook, WebhookHealth, shut_lanes
 
 _moment = bindparam("moment", type_=Instant())
 _QUEUED: ColumnElement[str] = literal_column("'queued'")  # written out: SQLite then uses the partial indexes
@@ -69,6 +70,7 @@ def _any_under_way(*criteria: Any) -> Any:
 
 
 LANES = _any_lanes()
+SHUT = shut_lanes(Webhook.paused_at, WebhookHealth.next_try_at)
 UNDER_WAY = union_all(
     _any_under_way(Job.state == _QUEUED, Job.sent_at.is_not(None)), _any_under_way(Job.state == _RUNNING)
 )

@@ -72,6 +72,9 @@ FAIL = by_dialect(
     change(*_MINE, state=bindparam("next_state"), error=bindparam("reason"), run_at=bindparam("next_run_at"),
             sent_at=None, finished_at=bindparam("ended_at"), result=bindparam("outcome")), Job.id,
 )  # fmt: skip
+PUT_BACK = by_dialect(
+    change(*_MINE, state="queued", sent_at=None, started_at=None, heartbeat_at=None, attempts=Job.attempts - 1), Job.id
+)
 PROGRESS = by_dialect(change(*_MINE, progress=bindparam("percent"), heartbeat_at=_moment), Job.id)
 _RUNS = tuple_(Job.id, Job.started_at).in_(bindparam("runs", expanding=True))
 BEAT = by_dialect(change(_RUNS, Job.state == "running", heartbeat_at=_moment), Job.id)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Uuid, func, text, update
+from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Uuid, case, func, or_, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
@@ -12,13 +12,14 @@ from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
 from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record, live
 
-STATES = ("pending", "delivered", "failed", "held")
+STATES = ("pending", "delivered", "failed")
 
 
 class Webhook(Record, Base):
     """A receiver. Two secrets are valid while one is exchanged: `former_secret` signs, too, until `former_until`.
 
-    `paused_at` means that nothing is sent; `pause_reason` is manual, gone (it answered 410) or failing.
+    `paused_at` means that nothing is sent; `pause_reason` is manual, gone (it answered 410) or failing. `paused_by_id`
+    is the account of who paused it, None where the vault did.
     """
 
     __tablename__ = "webhooks"
@@ -36,12 +37,15 @@ class Webhook(Record, Base):
     owner_id: Mapped[BigInt] = mapped_column(ForeignKey("users.id"))
     paused_at: Mapped[MaybeMoment]
     pause_reason: Mapped[str | None] = mapped_column(String(20))
+    paused_by_id: Mapped[BigInt | None]
 
 
 class WebhookHealth(Base):
     """What the machine knows of a receiver; apart, so that an attempt raises no version (decision 0007).
 
-    `failures` counts deliveries given up since the last success, `failing_since` is the first failure after it.
+    `failures` counts deliveries given up since the last success, `failing_since` is the first failure after it,
+    `failed_tries` the attempts in a row that found the receiver down. While `next_try_at` is set, the lane is shut: one
+    delivery goes then, the others wait.
     """
 
     __tablename__ = "webhook_health"
@@ -51,13 +55,15 @@ class WebhookHealth(Base):
     failing_since: Mapped[MaybeMoment]
     last_success_at: Mapped[MaybeMoment]
     last_failure_at: Mapped[MaybeMoment]
+    failed_tries: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    next_try_at: Mapped[MaybeMoment]
 
 
 class WebhookDelivery(Record, Base):
     """One event owed to one receiver. `event_uuid` is the webhook-id that the receiver sees, the same in every attempt
     and replay; `payload` is the body to the letter.
 
-    States: pending → delivered, or failed when given up; held while the webhook is paused.
+    States: pending → delivered, or failed when given up. What is pending while the webhook is paused is shown as held.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -105,27 +111,60 @@ def live_delivery(webhook_id: int, delivery_uuid: UUID) -> Select[WebhookDeliver
     return live(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.uuid == delivery_uuid)
 
 
-def success_noted(webhook_id: int, moment: datetime) -> ReturningUpdate[int, datetime | None]:
+_WELL = {"failures": 0, "failing_since": None, "failed_tries": 0, "next_try_at": None}
+
+
+def _health(webhook_id: int, *criteria: Any) -> Update:
+    return update(WebhookHealth).where(WebhookHealth.webhook_id == webhook_id, *criteria)
+
+
+def success_noted(webhook_id: int, moment: datetime) -> Update:
     """The receiver works: what it failed before is forgiven."""
-    return (
-        update(WebhookHealth)
-        .where(WebhookHealth.webhook_id == webhook_id)
-        .values(failures=0, failing_since=None, last_success_at=moment)
-        .returning(WebhookHealth.failures, WebhookHealth.failing_since)
-    )
+    return _health(webhook_id).values(last_success_at=moment, **_WELL)
 
 
-def failure_noted(webhook_id: int, moment: datetime, given_up: bool) -> ReturningUpdate[int, datetime | None]:
-    """An attempt failed, or with it the whole delivery."""
+def failure_noted(
+    webhook_id: int, moment: datetime, given_up: bool, *, strike: bool, probe: bool
+) -> ReturningUpdate[int, datetime | None, int, datetime | None]:
+    """An attempt failed, or with it the whole delivery. While the lane is shut only the probe is a failed try."""
+    shut = WebhookHealth.next_try_at.is_not(None)
     return (
-        update(WebhookHealth)
-        .where(WebhookHealth.webhook_id == webhook_id)
+        _health(webhook_id)
         .values(failures=WebhookHealth.failures + int(given_up), last_failure_at=moment,
-                failing_since=func.coalesce(WebhookHealth.failing_since, moment))
-        .returning(WebhookHealth.failures, WebhookHealth.failing_since)
+                failing_since=func.coalesce(WebhookHealth.failing_since, moment),
+                failed_tries=WebhookHealth.failed_tries + case((shut, int(probe)), else_=int(strike)))
+        .returning(WebhookHealth.failures, WebhookHealth.failing_since, WebhookHealth.failed_tries,
+                   WebhookHealth.next_try_at)
+    )  # fmt: skip
+
+
+def shut_until(webhook_id: int, moment: datetime) -> Update:
+    """The next try is then; until then the lane is shut."""
+    return _health(webhook_id).values(next_try_at=moment)
+
+
+def tried_at(webhook_id: int, moment: datetime) -> Update:
+    """Where the lane is shut, the next try is then."""
+    return _health(webhook_id, WebhookHealth.next_try_at.is_not(None)).values(next_try_at=moment)
+
+
+def try_claimed(webhook_id: int, due_by: datetime, until: datetime) -> ReturningUpdate[Any]:
+    """The next try is this caller's, when it is due by then; a row says so. No other begins before `until`."""
+    return (
+        _health(webhook_id, WebhookHealth.next_try_at <= due_by)
+        .values(next_try_at=until).returning(WebhookHealth.webhook_id)
     )  # fmt: skip
 
 
 def failures_forgotten(webhook_id: int) -> Update:
     """A person says that the receiver works again."""
-    return update(WebhookHealth).where(WebhookHealth.webhook_id == webhook_id).values(failures=0, failing_since=None)
+    return _health(webhook_id).values(**_WELL)
+
+
+def shut_lanes(*columns: Any) -> Select[Any]:
+    """Webhooks to which nothing, or only a probe, is sent: paused ones, and those whose receiver fails."""
+    return (
+        live(Webhook, Webhook.id, *columns)
+        .join(WebhookHealth, WebhookHealth.webhook_id == Webhook.id)
+        .where(or_(Webhook.paused_at.is_not(None), WebhookHealth.next_try_at.is_not(None)))
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from webapp.errors import Conflict, Missing
 from webapp.infra.clock import now
 from webapp.models.jobs import OPEN, Job
 from webapp.models.record import any_state, live
-from webapp.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery, live_delivery
+from webapp.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery, WebhookHealth, live_delivery
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, insert_deliveries, record
@@ -40,7 +40,7 @@ class DeliveryFilter(Input):
 class Which(Input):
     """Which deliveries are meant: by state, by event, by when they were made. What is absent is any."""
 
-    state: Literal["delivered", "failed", "held"] = "failed"
+    state: Literal["delivered", "failed"] = "failed"
     event: EventFilter | None = None
     since: Instant | None = None
     until: Instant | None = None
@@ -60,7 +60,9 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """One event owed to the receiver. `webhook_id` is the header that stays the same in every attempt and replay."""
+    """One event owed to the receiver: held while the webhook is paused. `webhook_id` is the header that stays the same
+    in every attempt and replay.
+    """
 
     id: UUID
     webhook_id: str
@@ -118,17 +120,27 @@ _JOB_STATE = _newest_job(Job.state)
 # Whose job ended in another way than by sending (cancelled by a person, parked as poison) is not pending any more.
 _state = case(
     (and_(WebhookDelivery.state == "pending", func.coalesce(_JOB_STATE, "gone").not_in(OPEN)), "failed"),
+    (
+        and_(
+            WebhookDelivery.state == "pending",
+            Webhook.paused_at.is_not(None),
+            WebhookDelivery.event != PING,
+            _JOB_STATE == "queued",
+        ),
+        "held",
+    ),
     else_=WebhookDelivery.state,
 )
 _COLUMNS = (
     WebhookDelivery.uuid, WebhookDelivery.event_uuid, WebhookDelivery.event, _state.label("state"),
     WebhookDelivery.attempts, _newest_job(Job.run_at).label("next_at"), WebhookDelivery.delivered_at,
     _newest_job(Job.uuid).label("job_id"), WebhookDelivery.created_at, WebhookDelivery.updated_at,
-    WebhookDelivery.version, WebhookDelivery.id.label("row_id"),
+    WebhookDelivery.version, WebhookHealth.next_try_at.label("shut_until"), WebhookDelivery.id.label("row_id"),
 )  # fmt: skip
 _ALL = (
     live(WebhookDelivery, *_COLUMNS)
     .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+    .join(WebhookHealth, WebhookHealth.webhook_id == Webhook.id)
     .where(Webhook.uuid == bindparam("webhook_id"), Webhook.deleted_at.is_(None))
 )
 _ONE = _ALL.where(WebhookDelivery.uuid == bindparam("delivery_id"))
@@ -160,7 +172,7 @@ def _listing(state: State | None, after: bool) -> Select[Any]:
 
 def _shown_as(state: State) -> tuple[ColumnElement[bool], ...]:
     """In this state for people. The stored state comes first, because it has an index."""
-    stored = ("failed", "pending") if state == "failed" else (state,)
+    stored = {"failed": ("failed", "pending"), "held": ("pending",)}.get(state, (state,))
     return WebhookDelivery.state.in_(stored), _state == state
 
 
@@ -212,9 +224,8 @@ def _refuse_paused(webhook: Webhook) -> None:
 
 
 def _matching(webhook_id: int, which: Which) -> Select[int]:
-    chosen = live(WebhookDelivery, WebhookDelivery.id).where(
-        WebhookDelivery.webhook_id == webhook_id, *_shown_as(which.state)
-    )
+    chosen = live(WebhookDelivery, WebhookDelivery.id).join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+    chosen = chosen.where(WebhookDelivery.webhook_id == webhook_id, *_shown_as(which.state))
     if which.event and which.event != "*":
         kind, star, _ = which.event.partition("*")
         name = WebhookDelivery.event
@@ -233,7 +244,7 @@ def ping_webhook(actor: Actor, webhook_id: UUID) -> DeliveryView:
     webhook, moment = find_webhook(webhook_id), now()
     data = {"webhook": {"id": webhook.uuid, "name": webhook.name}, "actor": {"id": actor.uuid, "name": actor.name}}
     row = delivery_row(webhook.id, webhook.name, PING, uuid7(), payload_of(PING, moment, data), moment)
-    insert_deliveries(actor, [row])
+    insert_deliveries(actor, [row], lane=-webhook.id)
     return _view(db.session.execute(_ONE, {"webhook_id": webhook_id, "delivery_id": row["uuid"]}).one())
 
 
@@ -263,9 +274,16 @@ def _any_before(before: datetime) -> Select[int]:
 def _fields(row: Any) -> dict[str, Any]:
     waits = row.state == "pending"
     return {"id": row.uuid, "webhook_id": message_id(row.event_uuid), "event": row.event, "state": row.state,
-            "attempts": row.attempts, "next_at": row.next_at if waits else None, "delivered_at": row.delivered_at,
+            "attempts": row.attempts, "next_at": _next_at(row) if waits else None, "delivered_at": row.delivered_at,
             "job_id": row.job_id, "created_at": row.created_at, "updated_at": row.updated_at,
             "version": row.version}  # fmt: skip
+
+
+def _next_at(row: Any) -> datetime | None:
+    """When its job is due, or later, when the receiver is tried again."""
+    due: datetime | None = row.next_at
+    shut: datetime | None = row.shut_until if row.event != PING else None
+    return max(due, shut) if due and shut else due
 
 
 def _view(row: Any) -> DeliveryView:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, insert
 
 from webapp.config import current_settings
-from webapp.db import db, read_row, transaction, transactional
+from webapp.db import db, read_row, transaction
 from webapp.infra import courier
 from webapp.infra.clock import now
 from webapp.infra.courier import Answer
@@ -20,8 +20,9 @@ from webapp.infra.ids import next_id
 from webapp.infra.signing import signed_headers
 from webapp.models.record import change_rows, live
 from webapp.models.users import User
-from webapp.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery, failure_noted, live_webhook, success_noted
+from webapp.models.webhooks import Webhook, WebhookAttempt, WebhookDelivery, WebhookHealth, live_webhook
 from webapp.policies import system_actor
+from webapp.services.breakers import begin_try, note_failure, note_success, note_test
 from webapp.services.deliveries import PING, message_id
 from webapp.services.jobs import Hopeless, Postponed, StartedJob
 from webapp.services.mails import Recipient, send_mail
@@ -35,21 +36,20 @@ _WHAT = (
     live(WebhookDelivery, WebhookDelivery.id, WebhookDelivery.event_uuid, WebhookDelivery.event,
          WebhookDelivery.payload, WebhookDelivery.state, WebhookDelivery.created_at, Webhook.id.label("webhook"),
          Webhook.uuid.label("webhook_uuid"), Webhook.url, Webhook.secret, Webhook.former_secret, Webhook.former_until,
-         Webhook.paused_at)
+         Webhook.paused_at, WebhookHealth.next_try_at)
     .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+    .join(WebhookHealth, WebhookHealth.webhook_id == Webhook.id)
     .where(WebhookDelivery.id == bindparam("delivery"), Webhook.deleted_at.is_(None))
 )  # fmt: skip
 
 
 def deliver(started: StartedJob) -> dict[str, Any]:
-    """One attempt. Raises Postponed to try again, Hopeless when it is given up; both are written down already."""
+    """One attempt. Raises Postponed to try again, Hopeless when it is given up; both are written down already. Raises
+    NotNow while the webhook is paused or another delivery finds out whether the receiver is back."""
     what = read_row(_WHAT, {"delivery": started.args["delivery"]})
     if what is None or what.state == "delivered":
         return {"skipped": "removed" if what is None else what.state}
-    if what.paused_at is not None and what.event != PING:
-        if not _hold(what.id, what.webhook):
-            raise Postponed("The webhook was resumed a moment ago.", 1)
-        return {"skipped": "held"}
+    probe = what.event != PING and begin_try(what)
     moment, body = now(), what.payload.encode()
     headers = {
         "Content-Type": "application/json",
@@ -57,7 +57,7 @@ def deliver(started: StartedJob) -> dict[str, Any]:
         **signed_headers(message_id(what.event_uuid), moment, body, _secrets(what, moment)),
     }
     answer = courier.post(what.url, body, headers)
-    return _judge(started, what, answer, moment, headers)
+    return _judge(started, what, answer, moment, headers, probe=probe)
 
 
 def _secrets(what: Any, moment: datetime) -> list[str]:
@@ -65,7 +65,9 @@ def _secrets(what: Any, moment: datetime) -> list[str]:
     return [what.secret, what.former_secret] if both else [what.secret]
 
 
-def _judge(started: StartedJob, what: Any, answer: Answer, moment: datetime, headers: dict[str, str]) -> dict[str, Any]:
+def _judge(
+    started: StartedJob, what: Any, answer: Answer, moment: datetime, headers: dict[str, str], *, probe: bool
+) -> dict[str, Any]:
     good = answer.status is not None and 200 <= answer.status < 300
     fault = None if good else fault_of(answer)
     later = 0.0 if good or answer.status == 410 or what.event == PING else next_delay(started, answer)
@@ -78,7 +80,9 @@ def _judge(started: StartedJob, what: Any, answer: Answer, moment: datetime, hea
             attempts=WebhookDelivery.attempts + 1,
         ))  # fmt: skip
         if what.event != PING:
-            _note_health(what, good, given_up=not later, answer=answer, fault=fault or "")
+            _note_health(what, answer, fault, given_up=not later, probe=probe)
+        elif good:
+            note_test(what.webhook)
     result = {"status": answer.status, "milliseconds": answer.duration}
     if fault is None:
         return result
@@ -134,12 +138,12 @@ def _clean(text: str) -> str:
     return text.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
-def _note_health(what: Any, good: bool, given_up: bool, answer: Answer, fault: str) -> None:
-    moment = now()
-    if good:
-        db.session.execute(success_noted(what.webhook, moment))
+def _note_health(what: Any, answer: Answer, fault: str | None, *, given_up: bool, probe: bool) -> None:
+    if fault is None:
+        note_success(what.webhook)
         return
-    health = db.session.execute(failure_noted(what.webhook, moment, given_up)).one()
+    health = note_failure(what.webhook, answer, retry_after(answer.headers), given_up, probe)
+    moment = now()
     if answer.status == 410:
         _pause(what.webhook_uuid, "gone", fault, moment)
     elif health.failures >= MOST_FAILURES or health.failing_since <= moment - GIVE_UP:
@@ -159,14 +163,3 @@ def _pause(webhook_uuid: UUID, reason: str, fault: str, since: datetime) -> None
     send_mail(None, "webhook_paused", Recipient(maker.email, maker.name, maker.locale, maker.time_zone),
               {"name": webhook.name, "url": webhook.url, "reason": reason, "error": fault,
                "since": since.isoformat(), "page": page})  # fmt: skip
-
-
-@transactional
-def _hold(delivery_id: int, webhook_id: int) -> bool:
-    """Let it wait for the end of the pause. False when the pause has just ended: the row lock says so for certain."""
-    still = live(Webhook, Webhook.paused_at).where(Webhook.id == webhook_id).with_for_update()
-    if db.session.scalar(still) is None:
-        return False
-    mine = (WebhookDelivery.id == delivery_id, WebhookDelivery.state != "delivered")
-    db.session.execute(change_rows(WebhookDelivery, *mine, state="held"))
-    return True

@@ -72,16 +72,17 @@ def record(
     return queue_jobs(actor, SUBSCRIPTIONS.get(event, ()), target)
 
 
-def insert_deliveries(actor: Actor, rows: Sequence[Mapping[str, Any]]) -> None:
-    """What webhooks are owed (see fanout), and the jobs that send it. Must run inside a transaction."""
+def insert_deliveries(actor: Actor, rows: Sequence[Mapping[str, Any]], lane: int | None = None) -> None:
+    """What webhooks are owed (see fanout), and the jobs that send it. Must run inside a transaction. `lane`: another
+    than the webhook's, which may be shut."""
     if rows:
         db.session.execute(insert(WebhookDelivery), [{k: row[k] for k in row if k != "about"} for row in rows])
-        queue_sends(actor, [(row["id"], row["uuid"], row["about"], row["webhook_id"]) for row in rows])
+        queue_sends(actor, [(row["id"], row["uuid"], row["about"], lane or row["webhook_id"]) for row in rows])
 
 
 def queue_sends(actor: Actor, deliveries: Sequence[tuple[int, UUID, str, int]]) -> None:
-    """A job for each delivery (id, public id, words, id of its webhook), in one statement. Must run inside a
-    transaction. Each webhook has a lane of its own: one that hangs holds up its own deliveries alone.
+    """A job for each delivery (id, public id, words, lane), in one statement. Must run inside a
+    transaction. Each webhook has a lane of its own, under its id: one that hangs holds up its own deliveries alone.
     """
     rows = [
         _job_row(actor, KINDS["webhooks.deliver"],

@@ -52,6 +52,12 @@ class Postponed(Unavailable):
         self.result = result
 
 
+class NotNow(HoldfastError):
+    """Raised by a job that has to wait for something else than time: this was no attempt."""
+
+    status, code, title = 409, "not_now", "Not now"
+
+
 class Taken(HoldfastError):
     """The job is no longer this runner's: cancelled, or given to another after a missing sign of life."""
 
@@ -163,6 +169,13 @@ def _free_places(over: Sequence[StartedJob]) -> None:
 
 def _end(job: StartedJob, result: dict[str, Any] | None) -> dict[str, Any]:
     return {"moment": now(), "job_id": job.id, "begun": job.started_at, "outcome": result}
+
+
+def put_back(job: StartedJob) -> None:
+    """It waits again, as though it had not begun; who keeps it waiting sees to it that it is not sent again at once."""
+    if _write(runs.PUT_BACK, job_id=job.id, begun=job.started_at):
+        tell_jobs([_stands(job, "queued")])
+        _free_places([job])
 
 
 @transactional

@@ -5,19 +5,24 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import case, func
+from sqlalchemy import and_, case, func, not_, or_
 
 from webapp.config import current_settings
 from webapp.db import read_rows
 from webapp.infra.clock import now
 from webapp.models.jobs import QUEUES, Job
 from webapp.models.record import live
+from webapp.models.webhooks import shut_lanes
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page
 
+# Webhooks that are paused or whose receiver fails: nobody but they keeps their deliveries waiting.
+_SHUT = and_(Job.queue == "webhooks", Job.lane.in_(shut_lanes()))
+
 
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue. `waiting` is due now, `delayed` later; `oldest_at` is since when the longest waiting job is due;
+    """One queue. `waiting` is due now, `delayed` later or when its webhook is resumed or its receiver is back;
+    `oldest_at` is since when the longest waiting job is due;
     `limit` and `lane_limit` are how many run at once, of the queue and of one account or webhook, null for any number.
     """
 
@@ -49,9 +54,9 @@ def list_queues(actor: Actor) -> Page[QueueView]:
 
 
 def _counts() -> dict[tuple[str, str], int]:
-    state = case((Job.state != "queued", Job.state), (Job.run_at > now(), "delayed"), else_="waiting").label(
-        "condition"
-    )
+    state = case(
+        (Job.state != "queued", Job.state), (or_(Job.run_at > now(), _SHUT), "delayed"), else_="waiting"
+    ).label("condition")
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for states in (("queued",), ("running",), ("failed", "dead")):  # each along an index of its own
         rows: Any = read_rows(
@@ -64,5 +69,7 @@ def _counts() -> dict[tuple[str, str], int]:
 
 
 def _oldest() -> dict[str, datetime]:
-    due = live(Job, Job.queue, func.min(Job.run_at).label("since")).where(Job.state == "queued", Job.run_at <= now())
+    due = live(Job, Job.queue, func.min(Job.run_at).label("since")).where(
+        Job.state == "queued", Job.run_at <= now(), not_(_SHUT)
+    )
     return {row.queue: row.since for row in read_rows(due.group_by(Job.queue))}

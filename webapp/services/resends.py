@@ -18,15 +18,3 @@ def send_again(actor: Actor, webhook: Webhook, ids: Sequence[int]) -> None:
     columns = (WebhookDelivery.id, WebhookDelivery.uuid, WebhookDelivery.event)
     rows = db.session.execute(live(WebhookDelivery, *columns).where(mine).order_by(WebhookDelivery.id))
     queue_sends(actor, [(row.id, row.uuid, f"{row.event} → {webhook.name}", webhook.id) for row in rows])
-
-
-def release_held(actor: Actor, webhook: Webhook) -> int:
-    """Send what waited for the pause to end, all of it; how many. Must run inside a transaction."""
-    held = live(WebhookDelivery, WebhookDelivery.id).where(
-        WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.state == "held"
-    )
-    count = 0
-    while ids := list(db.session.scalars(held.order_by(WebhookDelivery.id).limit(BATCH))):
-        send_again(actor, webhook, ids)
-        count += len(ids)
-    return count

@@ -17,9 +17,12 @@ from webapp.config import current_settings
 from webapp.db import autocommitting, db, translated
 from webapp.infra.clock import now
 from webapp.infra.lines import change
+from webapp.infra.wakeups import wake_relay
 from webapp.models import lanes
-from webapp.models.jobs import LATER, NORMAL, SOON
+from webapp.models.jobs import LATER, NORMAL, OPEN, SOON, Job
+from webapp.models.record import change_rows, live
 
+WEBHOOKS = "webhooks"  # the queue whose lanes can be shut
 # How long a job may stand back behind more urgent ones of accounts that have as little under way
 PATIENCE = {SOON: timedelta(0), NORMAL: timedelta(seconds=10), LATER: timedelta(hours=1)}
 
@@ -93,6 +96,35 @@ def forget_sending(queues: Collection[str], sent_before: datetime) -> int:
     return len(change(lanes.UNSEND[db.engine.dialect.name], parameters))
 
 
+def renew_lane(queue: str, lane: int) -> None:
+    """What waits in it is due now, with all its attempts. Must run inside a transaction."""
+    db.session.execute(change_rows(Job, *_queued(queue, lane), run_at=now(), attempts=0))
+    wake_relay()
+
+
+def bring_one_forward(queue: str, lane: int) -> bool:
+    """The job of it that is due next is due now; False where none waits or runs. Must run inside a transaction."""
+    waiting = live(Job, Job.id, Job.run_at).where(*_queued(queue, lane)).order_by(Job.run_at, Job.id).limit(1)
+    first = db.session.execute(waiting).first()
+    if first is None:
+        under_way = live(Job, Job.id).where(Job.queue == queue, Job.lane == lane, Job.state.in_(OPEN)).limit(1)
+        return db.session.execute(under_way).first() is not None
+    moment = now()
+    if first.run_at > moment:
+        db.session.execute(change_rows(Job, Job.id == first.id, *_queued(queue, lane), run_at=moment))
+    return True
+
+
+def cancel_lane(queue: str, lane: int, reason: str) -> None:
+    """Nothing of what waits in it will run. Must run inside a transaction."""
+    ended = {"state": "cancelled", "finished_at": now(), "error": reason}
+    db.session.execute(change_rows(Job, *_queued(queue, lane), **ended))
+
+
+def _queued(queue: str, lane: int) -> tuple[Any, ...]:
+    return (Job.queue == queue, Job.lane == lane, Job.state == "queued", Job.sent_at.is_(None))
+
+
 def _shares(line: Connection, moment: datetime, room: Mapping[str, int]) -> tuple[list[Share], bool]:
     settings = current_settings()
     waiting = [Lane(*row) for row in line.execute(lanes.LANES, {"queues": list(room), "moment": moment})]
@@ -101,8 +133,26 @@ def _shares(line: Connection, moment: datetime, room: Mapping[str, int]) -> tupl
     under_way: Counter[tuple[str, int]] = Counter()
     for queue, lane, number in line.execute(lanes.UNDER_WAY):
         under_way[queue, lane] += number
-    shares = allot(waiting, under_way, room, settings.queue_ceilings, settings.lane_ceilings)
-    return shares, len(waiting) > len(shares)
+    shut = _shut(line, waiting, under_way, moment)
+    admitted = [each for each in waiting if shut.get((each.queue, each.lane), 1)]
+    shares = allot(admitted, under_way, room, settings.queue_ceilings, settings.lane_ceilings)
+    probes = [each._replace(number=1) if (each.queue, each.lane) in shut else each for each in shares]
+    return probes, len(admitted) > len(shares)
+
+
+def _shut(
+    line: Connection, waiting: Sequence[Lane], under_way: Mapping[tuple[str, int], int], moment: datetime
+) -> dict[tuple[str, int], int]:
+    """Lanes of webhooks that are paused or whose receiver fails: nothing of them goes, or one job, when a try is due
+    and none is under way."""
+    if not any(each.queue == WEBHOOKS for each in waiting):
+        return {}
+    return {
+        (WEBHOOKS, row.id): int(
+            row.paused_at is None and row.next_try_at <= moment and not under_way.get((WEBHOOKS, row.id))
+        )
+        for row in line.execute(lanes.SHUT)
+    }
 
 
 def allot(

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from sqlalchemy import bindparam
+from sqlalchemy.orm import aliased
 
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Invalid, Missing
@@ -26,7 +27,7 @@ from webapp.services.events import Target, record
 from webapp.services.fanout import forget_filters
 from webapp.services.folders import check_version
 from webapp.services.inputs import Input, Line
-from webapp.services.resends import release_held
+from webapp.services.turns import cancel_lane, renew_lane
 
 OVERLAP = timedelta(hours=24)  # in which the former secret signs, too
 MOST = 100  # webhooks: each looks at every event
@@ -99,7 +100,9 @@ class WebhookFilter(Input):
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook. `pause_reason` is manual, gone or failing; until `former_secret_until` two secrets sign."""
+    """A webhook. `pause_reason` is manual, gone or failing; `paused_by` is who paused it, null where the vault did.
+    Until `former_secret_until` two secrets sign.
+    """
 
     id: UUID
     name: str
@@ -108,6 +111,7 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     paused_at: datetime | None
     pause_reason: str | None
+    paused_by: str | None
     owner: str
     former_secret_until: datetime | None
     created_at: datetime
@@ -116,10 +120,15 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookHealthView(msgspec.Struct, frozen=True, kw_only=True):
-    """How its receiver does: deliveries given up in a row, the first failure since the last success."""
+    """How its receiver does. `failures` are deliveries given up in a row, `failed_tries` attempts in a row that found
+    it down, `failing_since` is the first failure since the last success. With `next_try_at` deliveries wait: one is
+    tried then, and when it arrives the others follow.
+    """
 
     failures: int
+    failed_tries: int
     failing_since: datetime | None
+    next_try_at: datetime | None
     last_success_at: datetime | None
     last_failure_at: datetime | None
 
@@ -136,16 +145,18 @@ class NewSecretView(WebhookView, frozen=True, kw_only=True):
     secret: str
 
 
+_pauser = aliased(User)
 _COLUMNS = (
     Webhook.uuid, Webhook.name, Webhook.url, Webhook.events, Webhook.paused_at, Webhook.pause_reason,
     User.name.label("owner"), Webhook.former_until, Webhook.created_at, Webhook.updated_at, Webhook.version,
     WebhookHealth.failures, WebhookHealth.failing_since, WebhookHealth.last_success_at, WebhookHealth.last_failure_at,
-    Webhook.id.label("row_id"),
+    WebhookHealth.failed_tries, WebhookHealth.next_try_at, _pauser.name.label("pauser"), Webhook.id.label("row_id"),
 )  # fmt: skip
 _ALL = (
     live(Webhook, *_COLUMNS)
     .join(WebhookHealth, WebhookHealth.webhook_id == Webhook.id)
     .join(User, User.id == Webhook.owner_id)
+    .outerjoin(_pauser, _pauser.id == Webhook.paused_by_id)
 )
 _ONE = _ALL.where(Webhook.uuid == bindparam("webhook_id"))
 _FIRST = _ALL.order_by(Webhook.id.desc()).limit(bindparam("rows"))
@@ -215,6 +226,8 @@ def _change(actor: Actor, webhook_id: UUID, wish: WebhookChange, expected: int |
         setattr(webhook, name, value)
     if changes:
         record(actor, "webhook.changed", _target(webhook), changes)
+    if "url" in changes:
+        _begin_anew(webhook)
     if wish.enabled is True and webhook.paused_at is not None:
         _resume(actor, webhook)
     if wish.enabled is False and webhook.paused_at is None:
@@ -226,18 +239,23 @@ def _change(actor: Actor, webhook_id: UUID, wish: WebhookChange, expected: int |
 
 def pause(actor: Actor, webhook: Webhook, reason: str) -> None:
     """Send nothing more. Must run inside a transaction; events that come meanwhile are not kept for it."""
-    webhook.paused_at, webhook.pause_reason = now(), reason
+    webhook.paused_at, webhook.pause_reason, webhook.paused_by_id = now(), reason, actor.id or None
     db.session.flush()
     record(actor, "webhook.paused", _target(webhook), {"reason": (None, reason)})
     after_commit(forget_filters)
 
 
 def _resume(actor: Actor, webhook: Webhook) -> None:
-    webhook.paused_at = webhook.pause_reason = None
+    webhook.paused_at = webhook.pause_reason = webhook.paused_by_id = None
     db.session.flush()
-    db.session.execute(failures_forgotten(webhook.id))
     record(actor, "webhook.resumed", _target(webhook))
-    release_held(actor, webhook)
+    _begin_anew(webhook)
+
+
+def _begin_anew(webhook: Webhook) -> None:
+    """What the receiver failed before is forgotten, and what waits is due with all its attempts."""
+    db.session.execute(failures_forgotten(webhook.id))
+    renew_lane("webhooks", webhook.id)
 
 
 @transactional
@@ -248,6 +266,7 @@ def delete_webhook(actor: Actor, webhook_id: UUID, expected: int | None = None) 
     check_version(webhook.version, expected)
     webhook.deleted_at = now()
     db.session.flush()
+    cancel_lane("webhooks", webhook.id, "The webhook was removed.")
     record(actor, "webhook.deleted", _target(webhook))
     after_commit(forget_filters)
 
@@ -302,13 +321,14 @@ def _row(webhook_id: UUID) -> Any:
 def _fields(row: Any) -> Mapping[str, Any]:
     rotating = row.former_until if row.former_until and row.former_until > now() else None
     return {"id": row.uuid, "name": row.name, "url": row.url, "events": row.events, "enabled": row.paused_at is None,
-            "paused_at": row.paused_at, "pause_reason": row.pause_reason, "owner": row.owner,
+            "paused_at": row.paused_at, "pause_reason": row.pause_reason, "paused_by": row.pauser, "owner": row.owner,
             "former_secret_until": rotating, "created_at": row.created_at, "updated_at": row.updated_at,
             "version": row.version}  # fmt: skip
 
 
 def _health(row: Any) -> WebhookHealthView:
-    return WebhookHealthView(failures=row.failures, failing_since=row.failing_since,
+    return WebhookHealthView(failures=row.failures, failed_tries=row.failed_tries, failing_since=row.failing_since,
+                             next_try_at=row.next_try_at,
                              last_success_at=row.last_success_at, last_failure_at=row.last_failure_at)  # fmt: skip
 
 

@@ -7,13 +7,14 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import ColumnElement, String, cast, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select
 
 from webapp.db import db, read_row, read_rows
 from webapp.errors import Invalid, Missing
 from webapp.models.jobs import KINDS, Job
 from webapp.models.record import any_state, live
 from webapp.models.users import User
+from webapp.models.webhooks import Webhook, shut_lanes
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.files import show_file
@@ -53,7 +54,9 @@ class JobFilter(JobTraits):
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as people see it. `target_id` is the object it works on, `progress` 0 to 100; `owner_id` and `owner` are
-    absent from the vault's own. Of what is due in a queue, lower priorities go first.
+    absent from the vault's own. Of what is due in a queue, lower priorities go first. `held` says why a queued
+    delivery of a webhook waits whatever its time: `paused`, until somebody resumes it, `failing`, until its receiver is
+    back.
     """
 
     id: UUID
@@ -78,6 +81,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     owner_id: UUID | None
     owner: str | None
+    held: Literal["paused", "failing"] | None
 
     @property
     def title(self) -> str:
@@ -85,10 +89,13 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
         return KINDS[self.name].title if self.name in KINDS else self.name
 
 
+_why = case((Webhook.paused_at.is_not(None), "paused"), else_="failing")
+_shut = shut_lanes().with_only_columns(_why).where(Webhook.id == Job.lane).correlate(Job).scalar_subquery()
+_held = case((and_(Job.queue == "webhooks", Job.state == "queued"), _shut))
 COLUMNS = (Job.uuid, Job.name, Job.queue, Job.priority, Job.about, Job.target_uuid, Job.state, Job.attempts,
            Job.max_attempts, Job.progress, Job.error, Job.result, Job.request_id, Job.created_at, Job.run_at,
            Job.deadline_at, Job.started_at, Job.finished_at, Job.updated_at, Job.version, User.uuid.label("owner_uuid"),
-           User.name.label("owner"))  # fmt: skip
+           User.name.label("owner"), _held.label("held"))  # fmt: skip
 _ALL = live(Job, *COLUMNS, Job.id.label("row_id")).outerjoin(User, User.id == Job.owner_id)
 _NEWEST = _ALL.order_by(Job.id.desc())
 
