@@ -6,6 +6,7 @@ The few that the README and docs show are written to docs/screenshots; ARGS="fil
 import io
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.browser.stage import (
     table,
     watched,
 )
+from tests.servers import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL, SHOWN = ROOT / "var/screenshots", ROOT / "docs/screenshots"
@@ -47,7 +49,7 @@ def main(wanted: list[str]) -> int:
     """Take the pictures; 1 when a page is unknown or complained in the console."""
     with (
         tempfile.TemporaryDirectory(prefix="holdfast-screens-") as home,
-        running_vault(Path(home)) as vault,
+        running_vault(Path(home), WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8") as vault,
         chromium() as browser,
     ):
         paths = before_anybody(vault) if not wanted or set(wanted) & {"setup", "sign-in"} else {}
@@ -93,6 +95,7 @@ def fill(program: Program) -> Paths:
     program.upload(
         "Signal flags.svg", b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 6"><path d="M0 0h9v6H0z"/></svg>'
     )
+    hooks = webhooks(program, folders["Harbour plans"])
     incoming = {}
     for number, mark in enumerate(f"{theme}-{size}" for theme in THEMES for size in SIZES):  # uploads need unused names
         year = program.call("POST", "/folders", json={"name": str(2026 - number), "parent_id": folders["Logbooks"]})[
@@ -111,6 +114,7 @@ def fill(program: Program) -> Paths:
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
+        **hooks,
         "files": "/files",
         "upload": "",
         "selection": "/files",
@@ -134,6 +138,28 @@ def fill(program: Program) -> Paths:
         "sessions": "/account/sessions",
         "api": "/api/docs",
         "missing": "/files/00000000-0000-7000-8000-000000000000",
+    }
+
+
+def webhooks(program: Program, folder: str) -> Paths:
+    """One whose receiver is down, so that its deliveries wait, and one that somebody paused."""
+    wish = {"url": f"http://127.0.0.1:{free_port()}/hook", "events": ["folder.*"]}
+    failing, paused = (
+        program.call("POST", "/webhooks", json={**wish, "name": name})["id"]
+        for name in ("Bookkeeping", "Harbour display")
+    )
+    time.sleep(1.5)  # every thread has heard of them then
+    for number in range(8):
+        program.call("POST", "/folders", json={"name": f"Berth {number + 1}", "parent_id": folder})
+    wait_until(lambda: program.call("GET", f"/webhooks/{failing}/health")["next_try_at"], about="a shut lane")
+    program.call("PATCH", f"/webhooks/{paused}", json={"enabled": False})
+    held = program.call("GET", f"/webhooks/{paused}/deliveries?state=held")["items"]
+    return {
+        "webhooks": "/admin/webhooks",
+        "new-webhook": "/admin/webhooks/new",
+        "failing-webhook": f"/admin/webhooks/{failing}",
+        "paused-webhook": f"/admin/webhooks/{paused}",
+        "held-job": f"/jobs/{held[0]['job_id']}" if held else "/jobs",
     }
 
 

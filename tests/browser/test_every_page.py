@@ -31,12 +31,15 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     schedule = program.call("GET", "/schedules")["items"][0]["id"]
     wish = {"name": "Ledger", "url": "https://93.184.215.14/hook", "events": ["user.changed"]}  # nothing is sent
     hook = program.call("POST", "/webhooks", json=wish)["id"]
+    paused = program.call("POST", "/webhooks", json={**wish, "name": "Paused"})["id"]
+    program.call("PATCH", f"/webhooks/{paused}", json={"enabled": False})
     program.call("POST", "/test-mails")
     paths = {
         "mail": "/admin/mail",
         "webhooks": "/admin/webhooks",
         "new webhook": "/admin/webhooks/new",
         "webhook": f"/admin/webhooks/{hook}",
+        "paused webhook": f"/admin/webhooks/{paused}",
         "change webhook": f"/admin/webhooks/{hook}/settings",
         "files": "/files",
         "folder": f"/folders/{folder}",
