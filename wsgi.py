@@ -3,12 +3,14 @@
 import gc
 import os
 import sys
+from functools import partial
 
 from webapp.app import create_app
 from webapp.config import ConfigurationError, current_settings
 from webapp.http.streams import hub_of
-from webapp.infra.endings import at_stop
+from webapp.infra.endings import at_end, at_stop
 from webapp.infra.ids import refuse_other_hosts
+from webapp.infra.pulse import leave, live_as
 from webapp.services.health import watch_job_threads
 
 try:
@@ -23,8 +25,12 @@ at_stop(lambda: hub_of(app).close())  # open streams would hold up the stop
 gc.collect()
 gc.freeze()  # what is here now stays: collections need not look at it again
 gc.set_threshold(10_000, 20, 50)
-if current_settings().rabbitmq_url is None and not os.environ.get("FLASK_RUN_FROM_CLI"):
-    from tasks import embedded
+settings = current_settings()
+if not os.environ.get("FLASK_RUN_FROM_CLI"):
+    live_as(app, "web" if settings.rabbitmq_url else "embedded", settings.threads)
+    at_end(partial(leave, app))
+    if settings.rabbitmq_url is None:
+        from tasks import embedded
 
-    runtime = embedded.start(app)
-    watch_job_threads(runtime.thread.is_alive)
+        runtime = embedded.start(app)
+        watch_job_threads(relay=runtime.thread.is_alive, worker=runtime.works)

@@ -17,7 +17,7 @@ from tasks.publishers import MemoryPublisher
 from tasks.relay import Relay
 from webapp.config import Settings, current_settings
 from webapp.infra.clock import now
-from webapp.infra.ids import release_node
+from webapp.infra.pulse import leave
 from webapp.models.jobs import QUEUES
 from webapp.services import jobs, turns
 
@@ -51,6 +51,10 @@ class Runtime:
         if back or dead or sent:
             log.warning("jobs_taken_over", running=back, dead=dead, waiting=sent)
 
+    def works(self) -> bool:
+        """Whether all threads that run jobs live."""
+        return all(thread.is_alive() for thread in self.worker.workers)
+
     def stop(self) -> None:
         """Let running jobs end, then give node and lock back. May be called twice."""
         if self._stopped:
@@ -60,8 +64,7 @@ class Runtime:
         self.thread.join(5)
         self.worker.stop(DRAIN)
         self.clerk.close()
-        with self.app.app_context():
-            release_node()
+        leave(self.app)
         self.owner.release()
 
 

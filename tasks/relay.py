@@ -17,7 +17,9 @@ from tasks.listener import POLL, Listener
 from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
 from webapp.config import current_settings
 from webapp.errors import Unavailable
+from webapp.infra import ids
 from webapp.infra.clock import now
+from webapp.infra.pulse import leave
 from webapp.services import firings, jobs, turns
 
 log = structlog.get_logger("relay")
@@ -63,6 +65,7 @@ class Relay:
 
     def _turn(self) -> tuple[float, float]:
         """One batch. Returns seconds: the least until the next, and then the most to wait for news of another job."""
+        ids.sign()  # here, so that a relay which hangs shows no sign of life
         if self.at_start:
             self.at_start()
             self.at_start = None
@@ -124,10 +127,12 @@ def main() -> int:
         print("RABBITMQ_URL is not set: the web process runs its jobs itself and needs no relay.", file=sys.stderr)  # noqa: T201
         return 2
     relay = Relay(make_app(settings), RabbitPublisher(settings))
+    ids.appear("relay", 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
     log.info("relay_started")
     relay.run()
+    leave(relay.app)
     log.info("relay_stopped")
     return 0
 

@@ -11,11 +11,11 @@ from tasks.broker import make_broker
 from tasks.clerk import Clerk
 from tasks.processes import die_with_parent
 from webapp.config import current_settings
-from webapp.infra.ids import release_node
+from webapp.infra.pulse import leave, live_as
 
 
 class WorkerProcess(Middleware):
-    """A worker never outlives its master, and gives its id node back when it ends."""
+    """A worker never outlives its master, and tells that it lives until it ends."""
 
     def __init__(self) -> None:
         self.clerk = Clerk(make_app())
@@ -23,10 +23,12 @@ class WorkerProcess(Middleware):
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         die_with_parent()
 
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        live_as(self.clerk.app, "worker", worker.worker_threads)
+
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self.clerk.close()
-        with self.clerk.app.app_context():
-            release_node()
+        leave(self.clerk.app)
 
 
 def start_worker() -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from webapp.config import current_settings, use_settings
 from webapp.db import db
+from webapp.infra import ids
 from webapp.infra.hubs import Hub, Wish
 from webapp.infra.inquiries import Inquiries
 from webapp.infra.locks import locked
@@ -30,6 +31,7 @@ from .conftest import csrf_of, migrate, need
 from .plumbing import make_app
 from .servers import PrivateRedis, free_port, wait_until
 
+PARTS = {"database", "migrations", "storage", "cache", "broker", "relay", "worker", "queues"}
 ROOT = Path(__file__).resolve().parent.parent
 Bearer = Callable[[Actor], dict[str, str]]
 SignedIn = Callable[[Actor], FlaskClient]
@@ -44,9 +46,10 @@ def fresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    health._State.seen = health._State.job_threads = None
-    health._State.inquiries = Inquiries(5)
-    conditions._State.inquiries = Inquiries(4)
+    health._State.seen, health._State.job_threads = None, {}
+    health._State.inquiries = Inquiries(8)
+    conditions._State.inquiries = Inquiries(5)
+    caches.layers().clear(caches.BACKLOGS, str(caches.VAULT))
 
 
 @pytest.fixture
@@ -78,16 +81,23 @@ def test_administrators_alone_see_it(
 
 
 def test_it_names_every_part_with_state_latency_and_version(look: Callable[[], dict[str, Any]]) -> None:
-    condition = look()
+    ids.appear("web", 7)
+    ids.sign()
+    try:
+        condition = look()
+    finally:
+        ids.appear("", 0)
     assert condition["status"] == "ready"
     parts = {part["name"]: part for part in condition["parts"]}
-    assert set(parts) == {"database", "migrations", "storage", "cache", "broker"}
+    assert set(parts) == PARTS
     assert re.fullmatch(r"(SQLite|PostgreSQL) \d+\.[\d.]+", parts["database"]["version"])
     assert {parts["migrations"]["version"]} == health.newest_revisions()
     assert 0 < parts["database"]["latency"] < 1.5
     assert 0 < condition["disk"]["free"] < condition["disk"]["size"]
     assert sum(condition["jobs"].values()) == 0
-    assert os.getpid() in {process["pid"] for process in condition["holders"]["processes"]}
+    (process,) = [process for process in condition["holders"]["processes"] if process["pid"] == os.getpid()]
+    assert (process["role"], process["threads"]) == ("web", 7)
+    assert process["started_at"] <= process["seen_at"]
 
 
 def test_a_part_that_is_down_says_why_and_the_page_what_to_do(

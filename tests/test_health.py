@@ -25,6 +25,7 @@ from .conftest import make_settings, migrate
 from .plumbing import make_app
 from .servers import PrivateRedis, free_port
 
+PARTS = {"database", "migrations", "storage", "cache", "broker", "relay", "worker", "queues"}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -37,9 +38,10 @@ def fresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    health._State.seen = health._State.job_threads = None
-    health._State.inquiries = Inquiries(5)
-    conditions._State.inquiries = Inquiries(4)
+    health._State.seen, health._State.job_threads = None, {}
+    health._State.inquiries = Inquiries(8)
+    conditions._State.inquiries = Inquiries(5)
+    caches.layers().clear(caches.BACKLOGS, str(caches.VAULT))
 
 
 def ready(client: FlaskClient) -> tuple[int, dict[str, Any]]:
@@ -51,7 +53,7 @@ def ready(client: FlaskClient) -> tuple[int, dict[str, Any]]:
 def test_a_migrated_vault_is_ready(client: FlaskClient) -> None:
     status, answer = ready(client)
     assert (status, answer["status"]) == (200, "ready")
-    assert set(answer["checks"]) == {"database", "migrations", "storage", "cache", "broker"}
+    assert set(answer["checks"]) == PARTS
     assert set(answer["checks"].values()) == {"up", "in-process"}
 
 
@@ -120,11 +122,16 @@ def test_what_hangs_is_late_and_asked_only_once(client: FlaskClient, monkeypatch
 
 
 def test_dead_job_threads_are_told_but_requests_still_come(client: FlaskClient) -> None:
-    health.watch_job_threads(lambda: False)
+    alive = {"relay": True, "worker": False}
+    health.watch_job_threads(relay=lambda: alive["relay"], worker=lambda: alive["worker"])
     status, answer = ready(client)
-    assert (status, answer["status"], answer["checks"]["broker"]) == (200, "degraded", "down")
-    health.watch_job_threads(lambda: True)
-    assert ready(client)[1]["checks"]["broker"] == "up"
+    assert (status, answer["status"]) == (200, "degraded")
+    assert (answer["checks"]["relay"], answer["checks"]["worker"]) == ("up", "down")
+    alive.update(relay=False, worker=True)
+    checks = ready(client)[1]["checks"]
+    assert (checks["relay"], checks["worker"]) == ("down", "up")
+    alive.update(relay=True)
+    assert ready(client)[1]["status"] == "ready"
 
 
 @pytest.mark.services
@@ -141,7 +148,7 @@ def test_losing_redis_or_the_broker_degrades(tmp_path: Path) -> None:
         status, answer = ready(client)
         assert (status, answer["status"]) == (200, "degraded")
         assert answer["checks"]["cache"] in {"late", "down"}
-        assert answer["checks"]["broker"] == "down"
+        assert {answer["checks"][name] for name in ("broker", "relay", "worker")} == {"down"}
         redis.resume()
 
 
@@ -164,6 +171,8 @@ def test_metrics_count_by_rule_not_by_path(client: FlaskClient) -> None:
     assert "00000000-0000" not in text
     assert 'method="SPY"' not in text
     assert 'holdfast_jobs{state="queued"} 0' in text
+    assert 'holdfast_processes{role="worker"} 0' in text
+    assert 'holdfast_queue_oldest_seconds{queue="files"} 0' in text
     assert re.search(r'holdfast_database_connections\{state="idle"\} \d', text)
     assert "holdfast_build_info{version=" in text
 
@@ -175,6 +184,8 @@ def test_metrics_parse(client: FlaskClient) -> None:
     assert {
         "holdfast_request_seconds",
         "holdfast_jobs",
+        "holdfast_processes",
+        "holdfast_queue_oldest_seconds",
         "holdfast_build_info",
         "holdfast_database_connections",
     } <= names

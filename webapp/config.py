@@ -23,6 +23,7 @@ SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PAS
 KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
 EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "12345678")
 REDIS_SCHEMES = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
+VERSION = "0.1.0"
 QUEUES = ("default", "files", "mail", "webhooks", "upkeep")
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -223,6 +224,16 @@ class Settings(BaseModel):
     def threads(self) -> int:
         """Blocking threads of each web process. Several processes get fewer each: together they hold connections."""
         return self.web_threads if self.rabbitmq_url is None else min(self.web_threads, 12)
+
+    @property
+    def sign_every(self) -> float:
+        """Seconds between two signs of life of a process."""
+        return self.job_orphan_after / 3
+
+    @property
+    def gone_after(self) -> float:
+        """Seconds without one until a process counts as gone: a relay may wait half of them for a broker that hangs."""
+        return self.job_orphan_after * 1.5
 
     @property
     def queue_ceilings(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -20,8 +21,10 @@ from flask import Flask
 from webapp.app import create_app
 from webapp.config import ConfigurationError
 from webapp.http.streams import TAKE_OVER, WAKE, hub_of
+from webapp.infra.endings import at_end
 from webapp.infra.hubs import SLOW, Hub, Listener
 from webapp.infra.news import HEARTBEAT
+from webapp.infra.pulse import leave, live_as
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -194,6 +197,8 @@ def make_streams() -> Streams:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+    live_as(streams.web, "streams", OPENERS)
+    at_end(partial(leave, streams.web))
     gc.collect()
     gc.freeze()  # what is here now stays: collections need not look at it again
     return streams

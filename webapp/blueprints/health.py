@@ -47,10 +47,10 @@ def show_metrics() -> Response:
     if not _may_read_metrics():
         raise Refused("Metrics need METRICS_TOKEN as a bearer token.")
     try:
-        jobs = health.count_jobs()
+        tallies = health.read_tallies()
     except HoldfastError:
-        jobs = None
-    return Response(exposition(jobs), content_type="text/plain; version=0.0.4; charset=utf-8")
+        tallies = None
+    return Response(exposition(tallies), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @api.get("/health")

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from flask_babel import format_decimal, format_percent, lazy_gettext
+from flask import url_for
+from flask_babel import format_decimal, format_percent, lazy_gettext, ngettext
 from flask_babel import gettext as _
 
 from webapp.config import current_settings
-from webapp.http.formats import size
+from webapp.http.formats import ago, exact, size
 from webapp.http.jobrows import STATES as JOB_STATES
+from webapp.infra.holders import Process
 from webapp.infra.probes import RedisState
-from webapp.services.conditions import CacheFigures, Condition
-from webapp.services.health import Part
+from webapp.services.conditions import CacheFigures, Condition, Notices
+from webapp.services.health import MISSING, Part
 
 WHOLE = {
     "ready": (lazy_gettext("All is well"), "good"),
@@ -21,6 +23,7 @@ STATES = {
     "up": (lazy_gettext("Up"), "good"),
     "down": (lazy_gettext("Down"), "bad"),
     "late": (lazy_gettext("Does not answer"), "bad"),
+    "behind": (lazy_gettext("Behind"), "warn"),
     "in-process": (lazy_gettext("In this process"), "plain"),
 }
 PARTS = {
@@ -29,6 +32,9 @@ PARTS = {
     "storage": lazy_gettext("Store"),
     "cache": lazy_gettext("Cache (Redis)"),
     "broker": lazy_gettext("Job broker"),
+    "relay": lazy_gettext("Relay"),
+    "worker": lazy_gettext("Worker"),
+    "queues": lazy_gettext("Queues of jobs"),
 }
 ADVICE = {
     "database": lazy_gettext("Start the server of DATABASE_URL, or check role, password and network. Until then "
@@ -38,17 +44,32 @@ ADVICE = {
     "cache": lazy_gettext("Start the server of REDIS_URL. Until then each process counts limits and caches for "
                           "itself, and pages poll."),
     "broker": lazy_gettext("Start the server of RABBITMQ_URL. Jobs wait in the database and run when it is back."),
+    "relay": lazy_gettext("Start the relay: python -m tasks.relay. Until then no job goes to the broker and no "
+                          "schedule fires; nothing is lost."),
+    "worker": lazy_gettext("Start a worker: dramatiq tasks. Jobs wait until then; nothing is lost."),
+    "queues": lazy_gettext("See on the page of all jobs what runs and what failed; if all is in order, start more "
+                           "workers or raise JOB_THREADS."),
     "threads": lazy_gettext("Restart the vault: jobs wait in the database until then."),
 }  # fmt: skip
 NOTES = {
     ("cache", "in-process"): lazy_gettext("No REDIS_URL: right for one process"),
     ("broker", "in-process"): lazy_gettext("No RABBITMQ_URL"),
-    ("broker", "up"): lazy_gettext("Threads of this process"),
+    ("relay", "in-process"): lazy_gettext("No job threads in this process"),
+    ("worker", "in-process"): lazy_gettext("No job threads in this process"),
+    ("queues", "up"): lazy_gettext("Nothing waits for long"),
+}
+ROLES = {
+    "web": lazy_gettext("Web"),
+    "embedded": lazy_gettext("Web with jobs"),
+    "streams": lazy_gettext("Event streams"),
+    "relay": lazy_gettext("Relay and schedules"),
+    "worker": lazy_gettext("Worker"),
 }
 CACHES = {
     "folders": lazy_gettext("Folders"),
     "previews": lazy_gettext("Previews"),
     "jobs": lazy_gettext("Numbers of jobs"),
+    "backlogs": lazy_gettext("Waits of the queues"),
     "holders": lazy_gettext("Locks and processes"),
 }
 CLOCK_TOLERANCE = 1.0  # seconds: ids, leases and token times bear that without notice
@@ -65,25 +86,51 @@ def condition_rows(condition: Condition) -> dict[str, Any]:
         "caches": [_cache(cache) for cache in condition.caches],
         "redis_text": _redis(memory) if memory else "",
         "locks": None if holders is None else [(lock.name, _left(lock.left)) for lock in holders.locks],
-        "processes": None if holders is None else [(one.host, one.pid, one.node) for one in holders.processes],
+        "processes": None if holders is None else [_process(one) for one in holders.processes],
+        "notices": _notices(condition.notices) if condition.notices else [],
         "jobs": None if condition.jobs is None else [
             (str(JOB_STATES[state][0]), JOB_STATES[state][1], format_decimal(number))
             for state, number in condition.jobs.items()],
         "facts": _facts(condition),
+        "gone_after": format_decimal(current_settings().gone_after),
         "summed": condition.summed,
     }  # fmt: skip
 
 
 def _part(part: Part) -> dict[str, Any]:
     text, tone = STATES[part.state]
-    wrong = part.state in {"down", "late"}
-    advice = "threads" if part.name == "broker" and current_settings().rabbitmq_url is None else part.name
+    wrong = part.state in MISSING
+    embedded = current_settings().rabbitmq_url is None
+    advice = "threads" if part.name in {"relay", "worker"} and embedded else part.name
+    note = _("Threads of this process") if advice == "threads" and part.state == "up" else part.version
     return {
         "name": str(PARTS[part.name]), "state_text": str(text), "tone": "warn" if wrong and not part.needed else tone,
         "latency_text": _milliseconds(part.latency), "reason": part.reason,
-        "note": part.version or str(NOTES.get((part.name, part.state), "")),
+        "note": note or str(NOTES.get((part.name, part.state), "")),
         "advice": str(ADVICE[advice]) if wrong else "",
     }  # fmt: skip
+
+
+def _process(process: Process) -> dict[str, Any]:
+    return {
+        "role": str(ROLES.get(process.role, process.role)), "host": process.host, "pid": process.pid,
+        "node": process.node, "version": process.version, "threads": process.threads,
+        "started_at": process.started_at, "since_text": ago(process.started_at),
+        "since_exact": exact(process.started_at),
+        "seen_at": process.seen_at, "seen_text": ago(process.seen_at), "seen_exact": exact(process.seen_at),
+    }  # fmt: skip
+
+
+def _notices(notices: Notices) -> list[tuple[str, str]]:
+    """Text and address of each that there is."""
+    dead, paused, failing = notices.dead_jobs, notices.paused_webhooks, notices.failing_webhooks
+    jobs, hooks = url_for("queues_pages.list_all_jobs", state="dead"), url_for("webhooks_pages.list_webhooks")
+    told = [
+        (dead, ngettext("%(num)d job given up in the last day", "%(num)d jobs given up in the last day", dead), jobs),
+        (failing, ngettext("%(num)d webhook fails", "%(num)d webhooks fail", failing), hooks),
+        (paused, ngettext("%(num)d webhook is paused", "%(num)d webhooks are paused", paused), hooks),
+    ]
+    return [(text, address) for number, text, address in told if number]
 
 
 def _cache(cache: CacheFigures) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 import platform
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 
 from prometheus_client import Gauge, Histogram, generate_latest
 from sqlalchemy import Engine, QueuePool
 
+from webapp.config import VERSION
 from webapp.infra.figures import registry, together
+from webapp.services.health import Tallies
 
-VERSION = "0.1.0"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 requests = Histogram("holdfast_request_seconds", "Seconds until the head of the answer", ["method", "route", "status"],
@@ -43,14 +43,25 @@ def observe(method: str, route: str | None, status: int, seconds: float) -> None
         _look_at_pool()
 
 
-def exposition(jobs: Mapping[str, int] | None) -> bytes:
-    """The text format: requests, connections, jobs by state, build. Without `jobs` (no database) the rest is shown."""
+def exposition(tallies: Tallies | None) -> bytes:
+    """The text format. Without `tallies` (no database) the rest is shown: requests, connections, cache, build."""
     _look_at_pool()
-    lines = ["# HELP holdfast_jobs Jobs by state", "# TYPE holdfast_jobs gauge"] if jobs is not None else []
-    lines += [f'holdfast_jobs{{state="{state}"}} {number}' for state, number in sorted((jobs or {}).items())]
+    lines = _gauges(tallies) if tallies else []
     lines += ["# HELP holdfast_build_info What runs", "# TYPE holdfast_build_info gauge",
               f'holdfast_build_info{{version="{VERSION}",python="{platform.python_version()}"}} 1', ""]  # fmt: skip
     return generate_latest(together()) + "\n".join(lines).encode()
+
+
+def _gauges(tallies: Tallies) -> list[str]:
+    lines: list[str] = []
+    for name, label, help_text, values in (
+        ("jobs", "state", "Jobs by state", tallies.jobs),
+        ("processes", "role", "Processes that live", tallies.processes),
+        ("queue_oldest_seconds", "queue", "Seconds that the oldest due job waits", tallies.waits),
+    ):
+        lines += [f"# HELP holdfast_{name} {help_text}", f"# TYPE holdfast_{name} gauge"]
+        lines += [f'holdfast_{name}{{{label}="{key}"}} {value:g}' for key, value in sorted(values.items())]
+    return lines
 
 
 def _look_at_pool() -> None:

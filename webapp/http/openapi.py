@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import Rule
 
-from webapp.http.metrics import VERSION
+from webapp.config import VERSION
 
 Document = dict[str, Any]
 COMPONENT = "#/components/schemas/{name}"

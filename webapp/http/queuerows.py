@@ -71,6 +71,7 @@ def _queue(queue: QueueView) -> dict[str, Any]:
         "waiting": queue.waiting, "delayed": queue.delayed, "running": queue.running,
         "trouble": queue.failed + queue.dead,
         "oldest": queue.oldest_at, "oldest_text": ago(queue.oldest_at) if queue.oldest_at else "",
+        "behind": queue.behind,
         "oldest_exact": exact(queue.oldest_at) if queue.oldest_at else "", "limits": ", ".join(limits),
     }  # fmt: skip
 

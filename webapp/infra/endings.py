@@ -1,9 +1,10 @@
-"""Hearing that the process is asked to stop, beside the server's own handlers."""
+"""Hearing that the process is asked to stop, beside the server's own handlers, and that it ends."""
 
 import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 
 
 def at_stop(action: Callable[[], None]) -> None:
@@ -23,3 +24,9 @@ def at_stop(action: Callable[[], None]) -> None:
         action()
 
     threading.Thread(target=wait, name="stop", daemon=True).start()
+
+
+def at_end(action: Callable[[], None], priority: int = 0) -> None:
+    """Call this, once, when the process ends by itself; what has the higher priority comes first."""
+    # Children of multiprocessing, such as granian's, run no atexit; everybody runs what multiprocessing knows.
+    Finalize(None, action, exitpriority=priority)

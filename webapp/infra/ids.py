@@ -1,6 +1,7 @@
 """Snowflake ids: 41 bits of milliseconds since 2024-01-01, 10 bits of node, 12 bits of sequence.
 
-The node number is leased per process in node_leases, so two processes never share one; see lease_node.
+The node number is leased per process in node_leases, so two processes never share one; see lease_node. A long-lived
+process also says in its row what it is, and signs it again and again; see appear.
 """
 
 import os
@@ -9,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
-from webapp.config import ConfigurationError, current_settings
-from webapp.db import Base, before_writing, db
+from webapp.config import VERSION, ConfigurationError, current_settings
+from webapp.db import Base, before_writing, db, translated
 from webapp.errors import Unavailable
 
 EPOCH_MS = 1_704_067_200_000
@@ -32,6 +33,11 @@ node_leases = Table(
     Column("token", BigInteger, nullable=False),
     Column("leased_until_ms", BigInteger, nullable=False),
     Column("used_until_ms", BigInteger, nullable=False),
+    Column("role", String(20), nullable=False, server_default=""),  # empty: a command, which lives for moments
+    Column("version", String(20), nullable=False, server_default=""),
+    Column("threads", Integer, nullable=False, server_default="0"),
+    Column("started_at_ms", BigInteger, nullable=False, server_default="0"),
+    Column("seen_at_ms", BigInteger, nullable=False, server_default="0"),
 )
 
 
@@ -82,16 +88,31 @@ class Snowflakes:
         return moment
 
 
+class _Role(NamedTuple):
+    """What a process is. A command has no name."""
+
+    name: str
+    threads: int
+    started_ms: int
+
+
+NOBODY = _Role("", 0, 0)
+
+
 class _Process:
-    """The lease of this process. Forked children start without one."""
+    """The lease and the role of this process. Forked children start without."""
 
     flakes: Snowflakes | None = None
     token = 0
     lock = threading.Lock()
+    role = NOBODY
+    signed = 0.0  # by the monotonic clock
+    signing = threading.Lock()
 
 
 def _forget() -> None:
     _Process.flakes, _Process.lock = None, threading.Lock()
+    _Process.role, _Process.signing = NOBODY, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -135,7 +156,7 @@ def lease_node() -> Snowflakes:
             if node is None:
                 raise Unavailable("All 1,024 id nodes are leased.", retry_after=5)
             row = {"host": socket.gethostname(), "pid": os.getpid(), "token": token,
-                   "leased_until_ms": moment + LEASE_MS, "used_until_ms": moment + LEASE_MS}  # fmt: skip
+                   "leased_until_ms": moment + LEASE_MS, "used_until_ms": moment + LEASE_MS, **_sign()}  # fmt: skip
             try:
                 if node not in held:
                     connection.execute(insert(node_leases).values(node=node, **row))
@@ -197,9 +218,44 @@ def forget_leases(older: timedelta) -> int:
 
 def release_node() -> None:
     """Give the node back at a clean exit: the next process can have it at once. Needs an application context."""
-    flakes, _Process.flakes = _Process.flakes, None
-    if flakes is None:
-        return
-    mine = (node_leases.c.node == flakes.node) & (node_leases.c.token == _Process.token)
+    with _Process.signing:
+        _Process.role = NOBODY
+        flakes, _Process.flakes = _Process.flakes, None
+        if flakes is None:
+            return
+        mine = (node_leases.c.node == flakes.node) & (node_leases.c.token == _Process.token)
+        values = {"leased_until_ms": 0, "used_until_ms": flakes.last_ms, **_sign()}
+        with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+            connection.execute(update(node_leases).where(mine).values(values))
+
+
+def appear(role: str, threads: int) -> None:
+    """From now on sign() tells that this process lives, as what, since now, with so many threads that work."""
+    _Process.role, _Process.signed = _Role(role, threads, wall_ms()), 0.0
+
+
+def sign() -> None:
+    """Write that this process lives, when its last sign is old enough; a command does not. Raises Unavailable."""
+    with _Process.signing:
+        every = current_settings().sign_every
+        if not _Process.role.name or (_Process.signed and time.monotonic() - _Process.signed < every):
+            return
+        with translated():
+            if not _written():  # somebody took the lease of a process that slept
+                _Process.flakes = None
+                ensure_lease()
+        _Process.signed = time.monotonic()
+
+
+def _written() -> bool:
+    ensure_lease()
+    assert _Process.flakes is not None  # noqa: S101
+    mine = (node_leases.c.node == _Process.flakes.node) & (node_leases.c.token == _Process.token)
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():
-        connection.execute(update(node_leases).where(mine).values(leased_until_ms=0, used_until_ms=flakes.last_ms))
+        return bool(connection.execute(update(node_leases).where(mine).values(_sign())).rowcount)
+
+
+def _sign() -> dict[str, Any]:
+    role = _Process.role
+    return {"role": role.name, "threads": role.threads, "version": VERSION, "started_at_ms": role.started_ms,
+            "seen_at_ms": wall_ms() if role.name else 0}  # fmt: skip

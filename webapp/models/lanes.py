@@ -74,6 +74,12 @@ SHUT = shut_lanes(Webhook.paused_at, WebhookHealth.next_try_at)
 UNDER_WAY = union_all(
     _any_under_way(Job.state == _QUEUED, Job.sent_at.is_not(None)), _any_under_way(Job.state == _RUNNING)
 )
+# Of those that no worker has begun. By when they were sent, not due: until then their lane may have held them.
+SENT_SINCE = (
+    any_state(Job, Job.queue, func.min(Job.sent_at).label("since"))
+    .where(Job.state == _QUEUED, Job.sent_at.is_not(None))
+    .group_by(Job.queue)
+)
 _COLUMNS = (Job.id, Job.name, Job.queue, Job.priority, Job.run_at)
 _next = any_state(Job, *_COLUMNS).where(*_WAITING, Job.run_at <= _moment).order_by(Job.run_at, Job.id)
 NEXT_OF_LANE = _next.where(

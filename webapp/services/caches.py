@@ -8,7 +8,8 @@
 | folders    | which folder of an owner has a uuid    | 300 s | every folder event of the owner                       |
 | previews   | where a file's preview lies, or none   | 300 s | every event of the file, a preview drawn for it       |
 | jobs       | how many jobs there are in each state  | 15 s  | time; told for another minute while one counts anew   |
-| holders    | held locks, processes with an id node  | 2 s   | time; told for ten more seconds, likewise             |
+| backlogs   | since when each queue's oldest waits   | 5 s   | time; told for another minute, likewise               |
+| holders    | held locks, processes that live        | 2 s   | time; told for ten more seconds, likewise             |
 
 The first three are within the process only: a second needs no message.
 """
@@ -28,8 +29,9 @@ VAULT = 0  # the owner of what belongs to nobody; no account has this id
 FOLDERS: Namespace[int | None] = Namespace("folders", int | None, fresh=300)  # type: ignore[arg-type]
 PREVIEWS: Namespace[tuple[str, str, int] | None] = Namespace("previews", tuple[str, str, int] | None, fresh=300)  # type: ignore[arg-type]
 JOBS: Namespace[dict[str, int]] = Namespace("jobs", dict[str, int], fresh=15, near=15, stale=60)
-HOLDERS: Namespace[Holders] = Namespace("holders", Holders, fresh=2, stale=10)
-SPACES: dict[str, Namespace[Any]] = {space.name: space for space in (FOLDERS, PREVIEWS, JOBS, HOLDERS)}
+BACKLOGS: Namespace[dict[str, float]] = Namespace("backlogs", dict[str, float], fresh=5, near=5, stale=60)
+HOLDERS: Namespace[Holders] = Namespace("holders", Holders, fresh=2, stale=10, version=2)
+SPACES: dict[str, Namespace[Any]] = {space.name: space for space in (FOLDERS, PREVIEWS, JOBS, BACKLOGS, HOLDERS)}
 ABOUT_ONE = (PREVIEWS,)  # values about one object each: its tag is the object, elsewhere the owner
 CLEARED_BY: dict[str, tuple[Namespace[Any], ...]] = {"folder": (FOLDERS,), "file": (PREVIEWS,)}
 

@@ -2,25 +2,37 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, case, func, text
 
 from webapp.config import Settings, current_settings
 from webapp.db import db, engine_options, transactional
 from webapp.errors import Missing
+from webapp.infra.clock import now
 from webapp.infra.figures import Labels, read_figures, summed
 from webapp.infra.holders import Holders, read_holders
 from webapp.infra.inquiries import Inquiries
 from webapp.infra.storage import store
+from webapp.models.jobs import Job
+from webapp.models.record import live
+from webapp.models.webhooks import Webhook, WebhookHealth
 from webapp.policies import Actor, require
 from webapp.services.caches import HOLDERS, SPACES, VAULT, cached, empty_later
 from webapp.services.events import Target, record
 from webapp.services.health import Part, count_jobs, read_aside, read_parts, sum_up
 
 PATIENCE = 1.0  # seconds for all that is asked beside the parts
+
+_DEAD = live(Job, func.count(Job.id)).where(Job.state == "dead")
+_HOOKS = live(
+    Webhook,
+    func.count(Webhook.paused_at).label("paused"),
+    func.count(case((Webhook.paused_at.is_(None), WebhookHealth.failing_since))).label("failing"),
+).outerjoin(WebhookHealth, WebhookHealth.webhook_id == Webhook.id)
 
 Figures = Mapping[str, Mapping[Labels, float]]
 
@@ -57,12 +69,22 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
+class Notices(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong without a fault of the vault: jobs given up in the last day; webhooks that are paused, and that
+    fail but are not paused yet.
+    """
+
+    dead_jobs: int
+    paused_webhooks: int
+    failing_webhooks: int
+
+
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """`status` is ready, degraded or unready. `caches`, `connections` and `streams` are of all web processes of this
     host when `summed`, else of the one that answers.
 
-    `holders`, `jobs`, `disk` and `clock` (seconds that this host is ahead of the database's, to a few milliseconds)
-    are None when nobody answers in time; on SQLite there is one clock.
+    `holders`, `jobs`, `notices`, `disk` and `clock` (seconds that this host is ahead of the database's, to a few
+    milliseconds) are None when nobody answers in time; on SQLite there is one clock.
     """
 
     status: str
@@ -73,12 +95,13 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     summed: bool
     holders: Holders | None
     jobs: dict[str, int] | None
+    notices: Notices | None
     disk: Disk | None
     clock: float | None
 
 
 class _State:
-    inquiries = Inquiries(4)
+    inquiries = Inquiries(5)
 
 
 def read_condition(actor: Actor) -> Condition:
@@ -114,9 +137,16 @@ def _questions(settings: Settings, engine: Engine) -> dict[str, Callable[[], Any
     return {
         "holders": lambda: cached(HOLDERS, VAULT, "all", partial(read_holders, engine, url)),
         "jobs": partial(count_jobs, engine),
+        "notices": partial(_notices, engine),
         "disk": lambda: Disk(free=store().free(), size=store().room()),
         "clock": partial(_clock, engine),
     }
+
+
+def _notices(engine: Engine) -> Notices:
+    (dead,) = read_aside(engine, _DEAD.where(Job.finished_at > now() - timedelta(days=1)))
+    (hooks,) = read_aside(engine, _HOOKS)
+    return Notices(dead_jobs=dead[0], paused_webhooks=hooks.paused or 0, failing_webhooks=hooks.failing or 0)
 
 
 def _clock(engine: Engine) -> float | None:

@@ -2,25 +2,29 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from sqlalchemy import Engine, Executable, Row, func, text
 
 from webapp.config import Settings, current_settings
 from webapp.db import autocommitting, db, translated
+from webapp.infra.holders import ROLES, read_processes
 from webapp.infra.inquiries import Inquiries
 from webapp.infra.probes import RedisState, probe_broker, probe_redis
 from webapp.infra.storage import store
 from webapp.models.jobs import STATES, Job
 from webapp.models.record import live
+from webapp.services.backlogs import behind, waits
 from webapp.services.caches import JOBS, VAULT, cached
 
 DEADLINE = 1.5  # seconds for all parts together
 FRESH = 1.0  # seconds that an answer is given again
+MISSING = {"down", "late", "behind"}
 NEEDED = {"database", "migrations", "storage"}  # the vault works on without the others
 ROOM = 50 * 1024**2  # bytes that must be free in the store
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -32,8 +36,16 @@ class Absent(Exception):
     """A part answers, but does not do what it must; the text says what."""
 
 
+class Lag(str):
+    """The answer of a part that works, but too slowly: what waits there."""
+
+    __slots__ = ()
+
+
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is ready, degraded (an optional part is missing) or unready; parts are up, down, late or in-process."""
+    """`status` is ready, degraded (an optional part is missing) or unready; parts are up, down, late, behind (work
+    waits there for too long) or in-process.
+    """
 
     status: str
     checks: dict[str, str]
@@ -59,12 +71,12 @@ class _State:
 
     lock = threading.Lock()
     seen: tuple[float, dict[str, Part]] | None = None
-    inquiries = Inquiries(5)
-    job_threads: Callable[[], bool] | None = None
+    inquiries = Inquiries(8)
+    job_threads: ClassVar[dict[str, Callable[[], bool]]] = {}
 
 
-def watch_job_threads(alive: Callable[[], bool]) -> None:
-    """Let the embedded job threads answer for the broker they stand in for."""
+def watch_job_threads(**alive: Callable[[], bool]) -> None:
+    """Let the embedded job threads answer for the processes they stand in for: relay and worker."""
     _State.job_threads = alive
 
 
@@ -85,8 +97,24 @@ def read_readiness() -> Readiness:
 
 def sum_up(parts: Mapping[str, Part]) -> str:
     """The state of the whole: ready, degraded or unready."""
-    missing = [part for part in parts.values() if part.state in {"down", "late"}]
+    missing = [part for part in parts.values() if part.state in MISSING]
     return "unready" if any(part.needed for part in missing) else "degraded" if missing else "ready"
+
+
+class Tallies(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured in the database: jobs by state, processes by role, seconds that the oldest waits by queue."""
+
+    jobs: Mapping[str, int]
+    processes: Mapping[str, int]
+    waits: Mapping[str, float]
+
+
+def read_tallies() -> Tallies:
+    """All of them. Raises Unavailable."""
+    jobs = count_jobs()
+    with translated():
+        lives = Counter(process.role for process in read_processes(db.engine))
+    return Tallies(jobs=jobs, processes={role: lives[role] for role in ROLES}, waits=waits())
 
 
 def count_jobs(engine: Engine | None = None) -> Mapping[str, int]:
@@ -113,7 +141,9 @@ def _checks(settings: Settings, engine: Engine) -> dict[str, Check | None]:
         "migrations": partial(_migrations, engine),
         "storage": _storage,
         "cache": partial(probe_redis, redis.get_secret_value()) if redis else None,
-        "broker": partial(probe_broker, broker.get_secret_value()) if broker else _State.job_threads and _job_threads,
+        "broker": partial(probe_broker, broker.get_secret_value()) if broker else None,
+        **{role: partial(_process, engine, role) if broker else _thread(role) for role in ("relay", "worker")},
+        "queues": partial(_queues, engine),
     }
 
 
@@ -128,6 +158,8 @@ def _part(name: str, answer: Any) -> Part:
         return Part(name=name, state="in-process", needed=needed)
     redis = answer.value if isinstance(answer.value, RedisState) else None
     version = redis.version if redis else answer.value or ""
+    if isinstance(answer.value, Lag):
+        return Part(name=name, state="behind", needed=needed, latency=answer.seconds, reason=str(answer.value))
     return Part(name=name, state=answer.state, needed=needed, latency=answer.seconds, version=version, redis=redis,
                 reason=answer.reason)  # fmt: skip
 
@@ -153,10 +185,30 @@ def _storage() -> str:
     return ""
 
 
-def _job_threads() -> str:
-    if _State.job_threads is None or not _State.job_threads():
-        raise Absent("The thread that hands out jobs has ended.")
-    return ""
+def _process(engine: Engine, role: str) -> str:
+    versions = {process.version for process in read_processes(engine) if process.role == role}
+    if not versions:
+        raise Absent(f"No {role} has given a sign of life for {current_settings().gone_after:g} seconds.")
+    return ", ".join(sorted(versions))
+
+
+def _thread(role: str) -> Check | None:
+    alive = _State.job_threads.get(role)
+    if alive is None:  # a process that runs no jobs, such as a command
+        return None
+
+    def answer() -> str:
+        if not alive():
+            raise Absent(f"A thread of the {role} in the web process has ended.")
+        return ""
+
+    return answer
+
+
+def _queues(engine: Engine) -> str:
+    late = behind(waits(engine))
+    return Lag("; ".join(f"{queue}: the oldest due job waits since {seconds / 60:.0f} minutes"
+                         for queue, seconds in late.items())) if late else ""  # fmt: skip
 
 
 @cache

@@ -14,6 +14,7 @@ from webapp.models.jobs import QUEUES, Job
 from webapp.models.record import live
 from webapp.models.webhooks import shut_lanes
 from webapp.policies import Actor, require
+from webapp.services.backlogs import behind, waits
 from webapp.services.cursors import Page
 
 # Webhooks that are paused or whose receiver fails: nobody but they keeps their deliveries waiting.
@@ -22,8 +23,9 @@ _SHUT = and_(Job.queue == "webhooks", Job.lane.in_(shut_lanes()))
 
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     """One queue. `waiting` is due now, `delayed` later or when its webhook is resumed or its receiver is back;
-    `oldest_at` is since when the longest waiting job is due;
-    `limit` and `lane_limit` are how many run at once, of the queue and of one account or webhook, null for any number.
+    `oldest_at` is since when the longest waiting job is due; it is `behind` when one waits for too long that nothing
+    holds back on purpose. `limit` and `lane_limit` are how many run at once, of the queue and of one account or
+    webhook, null for any number.
     """
 
     name: str
@@ -33,6 +35,7 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     dead: int
     oldest_at: datetime | None
+    behind: bool
     limit: int | None
     lane_limit: int | None
 
@@ -40,11 +43,11 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
 def list_queues(actor: Actor) -> Page[QueueView]:
     """All queues. Raises Refused."""
     require(actor, "queues.read")
-    settings, counts, oldest = current_settings(), _counts(), _oldest()
+    settings, counts, oldest, late = current_settings(), _counts(), _oldest(), behind(waits())
     return Page(
         items=[
             QueueView(
-                name=name, oldest_at=oldest.get(name), limit=settings.queue_ceilings.get(name),
+                name=name, oldest_at=oldest.get(name), behind=name in late, limit=settings.queue_ceilings.get(name),
                 lane_limit=settings.lane_ceilings.get(name),
                 **{state: counts[name, state] for state in ("waiting", "delayed", "running", "failed", "dead")},
             )
