@@ -7,10 +7,12 @@ from queue import Queue
 from typing import Any
 
 import pika
+from dramatiq import Consumer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Middleware, TimeLimit
 
+from tasks.outages import Outage
 from webapp.config import Settings
 from webapp.models.jobs import QUEUES
 
@@ -19,6 +21,14 @@ HEARTBEAT, BLOCKED, CONNECT = 20, 3.0, 5.0  # seconds: a stalled broker is given
 
 class JobsBroker(RabbitmqBroker):
     """RabbitMQ with one plain durable queue per name: no delay queues, no dead letters, so half the connections."""
+
+    outage: Outage | None = None
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        consumer = super().consume(queue_name, prefetch, timeout)
+        if self.outage is not None:
+            self.outage.over(queue_name)
+        return consumer
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
         if queue_name not in self.queues:

@@ -7,8 +7,9 @@ from dramatiq.middleware import Middleware
 
 from tasks.actors import declare_actors
 from tasks.application import make_app
-from tasks.broker import make_broker
+from tasks.broker import JobsBroker, make_broker
 from tasks.clerk import Clerk
+from tasks.outages import Outage
 from tasks.processes import die_with_parent
 from webapp.config import current_settings
 from webapp.infra.pulse import leave, live_as
@@ -37,5 +38,8 @@ def start_worker() -> None:
     process = WorkerProcess()
     broker = make_broker(current_settings())
     broker.add_middleware(process)
+    if isinstance(broker, JobsBroker):
+        broker.outage = Outage()
+        broker.outage.watch(broker.queues)
     declare_actors(broker, process.clerk)
     dramatiq.set_broker(broker)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -157,6 +158,30 @@ def test_a_vault_without_worker_and_relay_says_so_and_with_them_is_ready(tmp_pat
             assert roles() == {"web": 1}, "who stops in order is gone at once"
             web.stop()
             assert roles() == {}
+
+
+@pytest.mark.services
+def test_a_worker_whose_broker_dies_says_it_once_and_once_that_it_is_back(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        vault = Stack(tmp_path, stack)
+        with vault.seen():
+            worker = vault.start("worker", *WORKER).wait_for("ready for action")
+            wait_until(lambda: roles() == {"worker": 1}, 30)
+            wait_until(lambda: consumers(vault) >= 5, 60, about="the consumers")
+            vault.rabbit.kill()
+            worker.wait_for("broker_is_away")
+            time.sleep(3)  # several tries of all five: here they try again every 0.3 s
+            vault.rabbit.start()
+            worker.wait_for("broker_is_back")
+            assert worker.text.count("broker_is_away") == worker.text.count("broker_is_back") == 1, worker.text
+            assert "Consumer encountered a connection error" not in worker.text
+            assert "Restarting consumer" not in worker.text
+            assert roles() == {"worker": 1}, "it lives all the while"
+
+
+def consumers(vault: Stack) -> int:
+    """Of all queues."""
+    return sum(int(line) for line in vault.rabbit.control("list_queues", "-q", "consumers").split() if line.isdigit())
 
 
 @pytest.fixture
