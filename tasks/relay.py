@@ -24,8 +24,8 @@ from webapp.services import firings, jobs, turns
 
 log = structlog.get_logger("relay")
 ROUND = 5.0  # seconds between two looks for orphans and lost messages
-# Seconds after which a sent job in an empty queue counts as lost: its message, or, with the last moments before a crash
-# of the database, its start. A second message of a job that only waits in a worker costs nothing.
+# Seconds after which a sent job in an empty queue is sent again. Lost is its message, or, with the last moments before
+# a crash of the database, its start; or it waits in a busy worker, which nobody can tell from here. It costs nothing.
 LOST_AFTER = 20.0
 LONGEST_PAUSE = 5.0  # seconds between two tries while the broker or the database is away
 GATHER = 0.003  # seconds after a batch in which the next one gathers
@@ -102,9 +102,11 @@ class Relay:
         if late:
             log.warning("late_jobs_given_up", dead=late)
         queues = self.publisher.empty_queues()
-        lost = turns.forget_sending(queues, now() - timedelta(seconds=LOST_AFTER)) if queues else 0
-        if lost:
-            log.warning("lost_messages_sent_again", jobs=lost)
+        again = turns.forget_sending(queues, now() - timedelta(seconds=LOST_AFTER)) if queues else 0
+        if again and turns.workers_are_busy():
+            log.info("waiting_messages_sent_again", jobs=again, why="A busy worker may hold the first ones.")
+        elif again:
+            log.warning("lost_messages_sent_again", jobs=again)
 
     def _wait_out(self, error: Exception) -> None:
         part = "broker" if isinstance(error, BrokerDown) else "database" if isinstance(error, Unavailable) else "relay"

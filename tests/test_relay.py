@@ -249,6 +249,24 @@ def test_messages_that_rabbitmq_lost_are_sent_again(side: Flask, monkeypatch: py
         wait_until(lambda: messages(settings) == 30, 20)
 
 
+@pytest.mark.usefixtures("wide")
+def test_messages_that_a_busy_worker_holds_are_not_called_lost(
+    side: Flask, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "LOST_AFTER", 1.0)
+    monkeypatch.setattr(relay_module, "ROUND", 0.3)
+    said: list[str] = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(relay_module.log, level, lambda event, **_: said.append(event), raising=False)
+    start(WORKER).wait_for("ready for action")
+    jobs = queue("test.slow", 6, seconds=4)  # four run, two wait in the worker
+    with relays(side, 1):
+        wait_until(lambda: "waiting_messages_sent_again" in said, 30)
+        until_over(6)
+    assert "lost_messages_sent_again" not in said
+    assert effects() == dict.fromkeys(jobs, 1), "a second message runs nothing twice"
+
+
 @pytest.mark.timeout(30)
 def test_a_relay_stops_whenever_the_signal_comes(side: Flask) -> None:
     """Also inside threading's waits, which hold a lock that a handler there would wait for without end."""

@@ -80,6 +80,7 @@ SENT_SINCE = (
     .where(Job.state == _QUEUED, Job.sent_at.is_not(None))
     .group_by(Job.queue)
 )
+RUNNING = any_state(Job, func.count()).where(Job.state == _RUNNING)
 _COLUMNS = (Job.id, Job.name, Job.queue, Job.priority, Job.run_at)
 _next = any_state(Job, *_COLUMNS).where(*_WAITING, Job.run_at <= _moment).order_by(Job.run_at, Job.id)
 NEXT_OF_LANE = _next.where(

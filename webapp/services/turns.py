@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from webapp.config import current_settings
 from webapp.db import autocommitting, db, translated
 from webapp.infra.clock import now
+from webapp.infra.holders import read_processes
 from webapp.infra.lines import change
 from webapp.infra.wakeups import wake_relay
 from webapp.models import lanes
@@ -123,6 +124,17 @@ def cancel_lane(queue: str, lane: int, reason: str) -> None:
 
 def _queued(queue: str, lane: int) -> tuple[Any, ...]:
     return (Job.queue == queue, Job.lane == lane, Job.state == "queued", Job.sent_at.is_(None))
+
+
+def workers_are_busy() -> bool:
+    """Whether a worker may have no free thread: then it may hold messages that it has not begun.
+
+    A worker takes twice as many messages of a queue as it has threads, and begins one as soon as a thread is free.
+    """
+    with translated(), autocommitting(db.engine) as line:
+        running = line.scalar(lanes.RUNNING) or 0
+    threads = [process.threads for process in read_processes(db.engine) if process.role == "worker"]
+    return running >= min(threads, default=current_settings().job_threads)
 
 
 def _shares(line: Connection, moment: datetime, room: Mapping[str, int]) -> tuple[list[Share], bool]:
