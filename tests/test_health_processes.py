@@ -216,7 +216,7 @@ def test_a_wait_that_is_too_long_is_shown_with_what_to_do(
     assert condition["status"] == "degraded"
     part = queues_part(condition)
     assert (part["state"], part["needed"]) == ("behind", False)
-    assert part["reason"] == "files: the oldest due job waits since 12 minutes"
+    assert part["reason"] == "files: the oldest due job has waited for 12 minutes"
     page = signed_in(admin).get("/admin/health").text
     assert part["reason"] in page
     assert "start more workers" in page

@@ -207,7 +207,7 @@ def _thread(role: str) -> Check | None:
 
 def _queues(engine: Engine) -> str:
     late = behind(waits(engine))
-    return Lag("; ".join(f"{queue}: the oldest due job waits since {seconds / 60:.0f} minutes"
+    return Lag("; ".join(f"{queue}: the oldest due job has waited for {seconds / 60:.0f} minutes"
                          for queue, seconds in late.items())) if late else ""  # fmt: skip
 
 
