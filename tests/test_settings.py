@@ -353,7 +353,7 @@ def test_of_two_windows_only_the_field_that_both_changed_is_asked(desk: FlaskCli
     mine |= {"writes_rate_limit": "95 per minute", "job_retention_days": "9"}
     answer = desk.post("/admin/settings", data=mine)
     assert answer.status_code == 409
-    assert answer.text.count("fieldset class=\"choice\"") == 1
+    assert answer.text.count('fieldset class="choice"') == 1
     chosen = opened(answer.text) | {"writes_rate_limit": "95 per minute"}
     assert desk.post("/admin/settings", data=chosen).status_code == 302
     values = in_force()
