@@ -5,6 +5,7 @@ What only one of the two changed is taken without a question; what both did is a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from flask import current_app, flash, redirect, render_template, request
 from flask_babel import gettext as _
@@ -90,7 +91,7 @@ def _post_again(merged: Mapping[str, str], theirs: Mapping[str, str], version: i
     for name, value in {**merged, "version": str(version), **{OPENED + n: v for n, v in theirs.items()}}.items():
         form.setlist(name, [value])
     request.form = ImmutableMultiDict(form)
-    answer: Answer = current_app.view_functions[request.endpoint or ""](**request.view_args or {})
+    answer = cast("Answer", current_app.view_functions[request.endpoint or ""](**request.view_args or {}))
     if isinstance(answer, Response):
         flash(_("Somebody else had saved something, too. Both changes stand."), "info")
     return answer

@@ -1,7 +1,8 @@
 """Since when each queue's oldest due job waits that nothing holds back on purpose, and whether that is too long.
 
 Not counted: what is due later, deliveries of webhooks that are paused or whose receiver fails, and what LANE_LIMITS
-keeps behind the jobs of its own lane. A queue at its QUEUE_LIMITS counts: when its jobs wait for long, the limit is too low.
+keeps behind the jobs of its own lane. A queue at its QUEUE_LIMITS counts: when its jobs wait for long, the limit is
+too low.
 """
 
 import time
