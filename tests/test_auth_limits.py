@@ -16,10 +16,11 @@ from webapp.config import use_settings
 from webapp.db import db
 from webapp.errors import Limited, Unauthenticated
 from webapp.infra import clock, ids
+from webapp.infra.links import sign_words
 from webapp.models.record import any_state
 from webapp.models.sessions import SignInAttempt
 from webapp.policies import Actor
-from webapp.services import attempts, auth, passwords, users
+from webapp.services import attempts, auth, devices, passwords, users
 from webapp.services.sessions import Origin
 
 from .conftest import PASSWORD, csrf_of, make_settings
@@ -81,7 +82,7 @@ def test_brute_force_is_answered_429_with_the_time_to_wait(client: FlaskClient, 
 
 
 def test_the_page_says_so_too(client: FlaskClient, member: Actor) -> None:
-    fail(member.email, 10)
+    fail(member.email, 10, Origin("127.0.0.1"))
     token = csrf_of(client.get("/sign-in").text)
     answer = client.post("/sign-in", data={"email": member.email, "password": PASSWORD, "csrf_token": token})
     assert answer.status_code == 429
@@ -136,6 +137,50 @@ def test_one_account_s_failures_do_not_stop_another(member: Actor, stranger: Act
     assert attempt(stranger.email)
 
 
+def test_a_stranger_delays_neither_other_networks_nor_a_device_that_was_there_before(
+    app: Flask, member: Actor, signed_in: Callable[[Actor], FlaskClient]
+) -> None:
+    browser = signed_in(member)
+    browser.post("/sign-out", data={"csrf_token": csrf_of(browser.get("/account").text)})
+    for network in range(attempts.PER_ACCOUNT // 10):
+        fail(member.email, 10, Origin(f"192.0.2.{network}"))
+    assert wait_of(member.email, Origin("198.51.100.1")) <= 30, "all strangers together are slowed down"
+    fail("nobody@harbour.example", 10, Origin("127.0.0.1"))
+    answer = app.test_client().post(LOGIN, json={"email": member.email, "password": PASSWORD})
+    assert answer.status_code == 429
+    token = csrf_of(browser.get("/sign-in").text)
+    wish = {"email": member.email, "password": PASSWORD, "csrf_token": token}
+    assert browser.post("/sign-in", data=wish).status_code == 302
+
+
+def test_a_known_device_may_guess_no_more_than_a_stranger(client: FlaskClient, member: Actor) -> None:
+    assert client.post(LOGIN, json={"email": member.email, "password": PASSWORD}).status_code == 200
+    brute_force(client, member.email)
+    for number in range(30):
+        fail(f"guess-{number}@harbour.example", origin=Origin("127.0.0.1"))
+    assert app_client(client).post(LOGIN, json={"email": member.email, "password": PASSWORD}).status_code == 429
+
+
+def app_client(client: FlaskClient) -> FlaskClient:
+    return client.application.test_client()
+
+
+def test_a_device_is_known_for_the_accounts_that_signed_in_there_alone(member: Actor, stranger: Actor) -> None:
+    cookie = devices.remember_device(None, users.email_key(member.email))
+    assert devices.device_for(cookie, users.email_key(member.email))
+    assert devices.device_for(cookie, users.email_key(stranger.email)) is None
+    both = devices.remember_device(cookie, users.email_key(stranger.email))
+    names = {devices.device_for(both, users.email_key(actor.email)) for actor in (member, stranger)}
+    assert len(names - {None}) == 1
+    for forged in (
+        both[:-1] + ("A" if both[-1] != "A" else "B"),
+        "",
+        "x.y",
+        sign_words("other", clock.now() + attempts.WINDOW, device="d", accounts="a"),
+    ):
+        assert devices.device_for(forged, users.email_key(member.email)) is None
+
+
 def test_an_address_that_tries_many_accounts_has_to_wait(member: Actor) -> None:
     for number in range(30):
         fail(f"guess-{number}@harbour.example")
@@ -171,7 +216,7 @@ def test_parallel_guesses_overshoot_by_no_more_than_the_hashes_at_once(app: Flas
     assert set(codes) == {401, 429}
     failures = codes.count(401)
     assert 10 <= failures < 10 + passwords.AT_ONCE
-    assert len(list(db.session.scalars(any_state(SignInAttempt)))) == 2 * failures
+    assert len(list(db.session.scalars(any_state(SignInAttempt)))) == 3 * failures
 
 
 def test_attempts_are_kept_no_longer_than_they_count_and_name_nobody(member: Actor, counting: Clock) -> None:
@@ -179,7 +224,7 @@ def test_attempts_are_kept_no_longer_than_they_count_and_name_nobody(member: Act
     counting.shift(attempts.WINDOW + timedelta(seconds=1))
     fail("nobody@harbour.example")
     rows = list(db.session.scalars(any_state(SignInAttempt)))
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert not any("harbour" in row.subject or "192.0.2" in row.subject for row in rows)
 
 

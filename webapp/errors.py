@@ -71,6 +71,12 @@ class Stale(Conflict):
     code, title = "stale_version", "Changed in the meantime"
 
 
+class Gone(HoldfastError):
+    """A link that was used, is over, or never was one of ours: all look the same from outside."""
+
+    status, code, title = 410, "link_over", "This link is over"
+
+
 class TooLarge(HoldfastError):
     """More bytes than allowed: the upload limit or the owner's quota."""
 

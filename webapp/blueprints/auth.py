@@ -5,6 +5,7 @@ from werkzeug.wrappers import Response
 
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
+from webapp.http.entries import carry_device, carry_session, device_origin
 from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public, safe_path
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
@@ -27,7 +28,9 @@ Page = str | Response | tuple[str, int] | tuple[str, int, dict[str, str]]
 @gives(TokenGrant, errors=(401, 429, 503))
 def log_in(wish: SignIn) -> TokenGrant:
     """Sign a program in: an access token for minutes and a refresh token to get the next."""
-    return auth.sign_in_program(wish, origin_of_request())
+    grant = auth.sign_in_program(wish, device_origin())
+    carry_device(wish.email)
+    return grant
 
 
 @api.post("/auth/refresh")
@@ -78,12 +81,13 @@ def sign_in() -> Page:
     before = maybe_actor() if "sid" in session else None
     try:
         wish = read_form(SignInForm)
-        secret = auth.sign_in(wish, origin_of_request())
+        secret = auth.sign_in(wish, device_origin())
     except HoldfastError as error:
         return _sign_in_page(error)
     if before:
         sessions.end_own_session(before)
-    _carry(secret, keep=wish.keep)
+    carry_session(secret, keep=wish.keep)
+    carry_device(wish.email)
     return redirect(_onward(wish.next))
 
 
@@ -118,7 +122,8 @@ def set_up() -> Page:
         if error.status == 404:
             raise
         return render_template("auth/setup.html", form=form_of(error), token=token), error.status
-    _carry(secret, keep=False)
+    carry_session(secret, keep=False)
+    carry_device(request.form.get("email", ""))
     return redirect(url_for("files_pages.list_files"))
 
 
@@ -128,12 +133,6 @@ def _sign_in_page(error: HoldfastError | None = None) -> Page:
         return page
     wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}
     return page, error.status, wait
-
-
-def _carry(secret: str, *, keep: bool) -> None:
-    session.clear()
-    session["sid"] = secret
-    session.permanent = keep
 
 
 def _onward(target: str | None) -> str:

@@ -17,6 +17,10 @@ TITLES = {
     "test": _l("Test mail"),
     "digest": _l("Digest"),
     "webhook paused": _l("A webhook was paused"),
+    "new device": _l("Sign-in from a new device"),
+    "password reset": _l("Link to a new password"),
+    "no account": _l("No account with this address"),
+    "password changed": _l("A password was changed"),
 }
 TLS = {
     "required": _l("encrypted, the server has to prove who it is"),

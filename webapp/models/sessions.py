@@ -79,6 +79,12 @@ def live_sessions_of(user_id: int, moment: datetime) -> Select[Any]:
     )  # fmt: skip
 
 
+def any_last_sessions_of(user_id: int, count: int) -> Select[Any]:
+    """Where the user's last sign-ins came from, ended ones too."""
+    chosen = any_state(Session, Session.address, Session.agent).where(Session.user_id == user_id)
+    return chosen.order_by(Session.id.desc()).limit(count)
+
+
 def any_refresh_token(secret_hash: str) -> Select[RefreshToken]:
     """A refresh token, used or not."""
     return any_state(RefreshToken).where(RefreshToken.secret_hash == secret_hash)

@@ -1,6 +1,7 @@
 """Accounts, how they prove who they are, which roles they hold, how much they may store."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, Select, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -77,8 +78,17 @@ def any_role_of(user_id: int) -> Select[str]:
 
 def live_account(email_key: str) -> Select[Any]:
     """Columns of the living, unsuspended account of this case-folded address that has a password."""
+    return _live_accounts().where(User.email_key == email_key)
+
+
+def live_account_by_uuid(uuid: UUID) -> Select[Any]:
+    """The same of the account with this public id."""
+    return _live_accounts().where(User.uuid == uuid)
+
+
+def _live_accounts() -> Select[Any]:
     return (
-        live(User, User.id, User.uuid, User.email, User.name, Credential.password_hash)
+        live(User, User.id, User.uuid, User.email, User.name, User.locale, User.time_zone, Credential.password_hash)
         .join(Credential, Credential.user_id == User.id)
-        .where(User.email_key == email_key, User.suspended_at.is_(None))
+        .where(User.suspended_at.is_(None))
     )

@@ -1,6 +1,6 @@
 """Signing in: the proof of who somebody is, then a session of their browser or program."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from webapp.db import db, read_row, transactional
 from webapp.errors import Unauthenticated
 from webapp.models.users import Credential, live_account
 from webapp.policies import Actor
-from webapp.services import attempts, passwords
+from webapp.services import attempts, devices, passwords
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line
 from webapp.services.passwords import Password
@@ -38,12 +38,16 @@ class SignInForm(SignIn):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proven account: who acts from now on, and the new hash where today's cost is higher than the stored one's."""
+    """A proven account: who acts from now on, and the new hash where today's cost is higher than the stored one's.
+
+    `device` is the one whose cookie says that it signed in to this account before.
+    """
 
     actor: Actor
     account: str
     old_hash: str
     new_hash: str | None
+    device: str | None = None
 
 
 def sign_in(wish: SignIn, origin: Origin) -> str:
@@ -63,20 +67,22 @@ def prove(wish: SignIn, origin: Origin) -> Proof:
     limit is looked at when it is our turn to hash, so failures beyond it are at most the hashes that run at once.
     """
     account = email_key(wish.email)
+    device = devices.device_for(origin.device, account)
     with passwords.turn() as hashing:
-        attempts.refuse_if_limited(account, origin.address)
+        attempts.refuse_if_limited(account, origin.address, device)
         row = read_row(live_account(account))
         if not hashing.matches(row.password_hash if row else None, wish.password):
-            _refuse(account, row.uuid if row else None, origin)
+            _refuse(account, row.uuid if row else None, origin, device)
             raise Unauthenticated("E-mail or password is wrong.", code="wrong_credentials")
         assert row is not None  # noqa: S101
         fresh = hashing.make(wish.password) if hashing.outdated(row.password_hash) else None
-    return Proof(_actor(origin, row.id, row.uuid, row.email, row.name), account, row.password_hash, fresh)
+    actor = replace(_actor(origin, row.id, row.uuid, row.email, row.name), locale=row.locale, time_zone=row.time_zone)
+    return Proof(actor, account, row.password_hash, fresh, device)
 
 
 @transactional
-def _refuse(account: str, user: UUID | None, origin: Origin) -> None:
-    attempts.note_failure(account, origin.address)
+def _refuse(account: str, user: UUID | None, origin: Origin, device: str | None) -> None:
+    attempts.note_failure(account, origin.address, device)
     record(_actor(origin, *NOBODY), "session.refused", Target("user", user), {"reason": (None, "wrong credentials")})
 
 
@@ -93,7 +99,8 @@ def _start_program(proof: Proof) -> tuple[Actor, UUID, str]:
 
 
 def _settle(proof: Proof) -> None:
-    attempts.forgive(proof.account)
+    attempts.forgive(proof.account, proof.actor.address, proof.device)
+    devices.tell_of_new_device(proof.actor, known=proof.device is not None)
     if proof.new_hash:
         unchanged = (Credential.user_id == proof.actor.id) & (Credential.password_hash == proof.old_hash)
         db.session.execute(update(Credential).where(unchanged).values(password_hash=proof.new_hash))

@@ -33,11 +33,12 @@ BY_ID = live_identity().where(Session.id == bindparam("key"))
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from: client address, user agent, request id."""
+    """Where a request comes from: client address, user agent, request id; `device` is its cookie (services/devices)."""
 
     address: str | None = None
     agent: str | None = None
     request_id: str | None = None
+    device: str | None = None
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +175,12 @@ def end_all_sessions(actor: Actor) -> int:
 
 
 @transactional
+def end_sessions_of(actor: Actor, user_id: int, reason: str) -> int:
+    """End every session of an account; returns how many there were. The reason stands in the audit trail."""
+    return _end(actor, Session.user_id == user_id, reason=reason)
+
+
+@transactional
 def end_family(actor: Actor, session_id: int, reason: str) -> None:
     """End a session because something is wrong with it; the reason stands in the audit trail."""
     _end(actor, Session.id == session_id, reason=reason)
@@ -190,10 +197,11 @@ def _start(actor: Actor, kind: str, secret_hash: str | None) -> Session:
 
 
 def _end(actor: Actor, *criteria: Any, reason: str = "signed out") -> int:
-    statement = change_rows(Session, Session.deleted_at.is_(None), *criteria, deleted_at=now()).returning(Session.uuid)
-    ended = db.session.scalars(statement, execution_options={"synchronize_session": False}).all()
-    for uuid in ended:
-        record(actor, "session.ended", Target("session", uuid, owner_id=actor.id), {"reason": (None, reason)})
+    statement = change_rows(Session, Session.deleted_at.is_(None), *criteria, deleted_at=now())
+    statement = statement.returning(Session.uuid, Session.user_id)
+    ended = db.session.execute(statement, execution_options={"synchronize_session": False}).all()
+    for uuid, owner_id in ended:
+        record(actor, "session.ended", Target("session", uuid, owner_id=owner_id), {"reason": (None, reason)})
     after_commit(forget_identities)
     return len(ended)
 
