@@ -41,6 +41,7 @@ PUBLISHED = {
     ("jobs", "light", "desktop"): "jobs",
     ("files", "dark", "phone"): "phone-dark",
 }
+STRANGERS = ("sign-in", "register", "forgot-password", "reset-password", "verify-email")
 MOST_BYTES = 200_000
 Paths = dict[str, str]
 
@@ -52,7 +53,7 @@ def main(wanted: list[str]) -> int:
         running_vault(Path(home), WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8") as vault,
         chromium() as browser,
     ):
-        paths = before_anybody(vault) if not wanted or set(wanted) & {"setup", "sign-in"} else {}
+        paths = before_anybody(vault) if not wanted or set(wanted) & {"setup", *STRANGERS} else {}
         complaints = photograph(
             browser, vault, {name: path for name, path in paths.items() if not wanted or name in wanted}, None
         )
@@ -60,7 +61,7 @@ def main(wanted: list[str]) -> int:
         set_up(visitor.page(), vault)
         visitor.context.close()
         paths = fill(Program(vault))
-        if unknown := set(wanted) - set(paths) - {"setup", "sign-in"}:
+        if unknown := set(wanted) - set(paths) - {"setup", *STRANGERS}:
             print(f"no such page: {', '.join(sorted(unknown))}", file=sys.stderr)
             return 1
         chosen = {name: path for name, path in paths.items() if not wanted or name.partition(" ")[0] in wanted}
@@ -72,7 +73,7 @@ def main(wanted: list[str]) -> int:
 
 def before_anybody(vault: RunningVault) -> Paths:
     """Pages of a vault without accounts."""
-    return {"setup": vault.setup_link.removeprefix(vault.url), "sign-in": "/sign-in"}
+    return {"setup": vault.setup_link.removeprefix(vault.url), **{name: f"/{name}" for name in STRANGERS}}
 
 
 def fill(program: Program) -> Paths:
@@ -111,6 +112,12 @@ def fill(program: Program) -> Paths:
     program.wait_for_jobs()
     for file in gone:
         program.call("DELETE", f"/files/{file}")
+    for name, role in (("Jonas Vik", "member"), ("Mira Lund", "manager"), ("Ada Holm", "guest")):
+        email = f"{name.split()[0].lower()}@harbour.example"
+        user = program.call("POST", "/users", json={"name": name, "email": email, "roles": [role]})["id"]
+    program.call("POST", f"/users/{user}/suspension")
+    for email in ("pilot@harbour.example", "quay.master@harbour.example"):
+        program.call("POST", "/invitations", json={"email": email})
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
@@ -135,6 +142,11 @@ def fill(program: Program) -> Paths:
         "schedules": "/admin/schedules",
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",
+        "security": "/account/security",
+        "users": "/admin/users",
+        "new-user": "/admin/users/new",
+        "user": f"/admin/users/{user}",
+        "invitations": "/admin/invitations",
         "sessions": "/account/sessions",
         "api": "/api/docs",
         "missing": "/files/00000000-0000-7000-8000-000000000000",
@@ -181,6 +193,7 @@ def photograph(
                 has_touch=size == "phone",
             )
             visitor.allow(404)
+            visitor.allow(410)  # links that are over
             page = visitor.page()
             if enter:
                 enter(page, vault)

@@ -13,7 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import csrf_of
+from tests.conftest import PASSWORD, csrf_of
+from tests.letters import ordered, token_of
 from tests.vault import Vault, empty_store, good, problem, raw
 from webapp.http.conditional import expected_content
 from webapp.policies import Actor
@@ -22,6 +23,7 @@ from webapp.services.schedules import ScheduleFilter, list_schedules
 
 FILE, FOLDER, TRASHED = "/files/<uuid:file_id>", "/folders/<uuid:folder_id>", "/trash/<uuid:file_id>"
 SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
+USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -33,18 +35,25 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     SCHEDULE: {"PATCH": {"json": {"cron": "1 2 * * *"}}},
     HOOK: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     "/settings": {"PATCH": {"json": {"webhook_log_days": 5}}},
+    USER: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
+    f"{USER}/sessions/<uuid:session_id>": {"DELETE": {}},
+    INVITATION: {"DELETE": {}},
 }
 WITHOUT_VERSION = {
+    ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
-READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK,
-        f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
+READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER,
+        INVITATION, f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
     "sessions_pages.end_session", "jobs_pages.replay_job", "jobs_pages.cancel_job", "schedules_pages.run_schedule",
     "webhooks_pages.rotate_secret", "webhooks_pages.ping_webhook", "webhooks_pages.replay_delivery",
     "webhooks_pages.replay_deliveries", "webhooks_pages.try_webhook",
+    "accounts_pages.suspend_user", "accounts_pages.restore_user",
+    "accounts_pages.send_reset", "accounts_pages.end_user_session", "accounts_pages.end_user_sessions",
+    "invitations_pages.resend_invitation",
 }  # fmt: skip
 
 
@@ -80,12 +89,19 @@ def objects(
     session = next(s for s in program.get("/sessions")["items"] if not s["current"])
     job = program.get(f"/files/{file['id']}/jobs")["items"][0]
     mail = good(program.call("POST", "/test-mails"), 201).json
+    other = {"name": "Zoe", "email": "zoe@harbour.example", "password": PASSWORD}
+    user = good(program.call("POST", "/users", json=other), 201).json
+    good(app.test_client().post("/api/v1/auth/login", json={"email": other["email"], "password": PASSWORD}))
+    theirs = program.get(f"/users/{user['id']}/sessions")["items"][0]
+    invitation = good(program.call("POST", "/invitations", json={"email": "bo@harbour.example"}), 201).json
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
         HOOK: f"/webhooks/{hook['id']}", "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
+        USER: f"/users/{user['id']}", INVITATION: f"/invitations/{invitation['id']}",
+        f"{USER}/sessions/<uuid:session_id>": f"/users/{user['id']}/sessions/{theirs['id']}",
         "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)
@@ -105,6 +121,11 @@ def shown(objects: Objects) -> list[Any]:
     """All that could change, as programs see it."""
     lists = [objects.get(path) for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders")]
     for session in lists[0]["items"]:
+        session["seen_at"] = session["expires_at"] = None
+    lists += [objects.get("/users"), objects.get("/invitations"), objects.get(f"{objects.at[USER]}/sessions")]
+    for user in lists[-3]["items"]:
+        user["seen_at"] = None
+    for session in lists[-1]["items"]:
         session["seen_at"] = session["expires_at"] = None
     return [*lists, objects.get("/users/me"), objects.get("/settings"), objects.get(objects.at[SCHEDULE])]
 
@@ -249,6 +270,11 @@ def trashed_again(objects: Objects) -> None:
     good(objects.program.call("DELETE", f"/files{trash}"), 204)
 
 
+def accepted(objects: Objects) -> None:
+    wish = {"token": token_of(ordered()[-1]), "name": "Bo", "password": PASSWORD}
+    good(objects.program.client.post("/api/v1/auth/accept-invitation", json=wish), 204)
+
+
 def in_trash(objects: Objects) -> int:
     return len(objects.get("/trash")["items"])
 
@@ -264,6 +290,13 @@ def moved_into_another(rule: str, place: str) -> Callable[[Objects], None]:
 FORMS = [
     Form("users_pages.change_account", "/account", {"name": "Yours"}, patched("/users/me", name="Theirs"),
          field("/users/me", "name"), "Yours"),
+    Form("accounts_pages.change_user", "/admin{user}",
+         {"name": "Yours", "email": "zoe@harbour.example", "roles": "member"}, patched(USER, name="Theirs"),
+         field(USER, "name"), "Yours"),
+    Form("accounts_pages.delete_user", "/admin{user}/removal", {}, patched(USER, name="Theirs"),
+         field(USER, "state"), "deleted", False),
+    Form("invitations_pages.delete_invitation", "/admin{invitation}/removal", {}, accepted, field(INVITATION, "state"),
+         None, False),
     Form("files_pages.rename_file", "{file}/name", {"name": "yours.txt"}, patched(FILE, name="theirs.txt"),
          field(FILE, "name"), "yours.txt"),
     Form("files_pages.move_file", "{file}/folder", {"folder_id": ""}, moved_into_another(FILE, "folder_id"),
@@ -308,7 +341,8 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
-    names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK}
+    names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
+             "invitation": INVITATION}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
     return page, "2" if "{trash}" in form.page else "1"
 

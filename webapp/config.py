@@ -89,6 +89,7 @@ class Settings(BaseModel):
     job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
     dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
     trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
+    account_retention_days: int = Field(30, ge=1, le=3650, description="days until deleted accounts are erased")
     scrub_bytes: int = Field(20 * 10**9, ge=1, description="stored bytes that are read again each night")
 
     mail_url: SecretStr | None = None
@@ -107,6 +108,9 @@ class Settings(BaseModel):
     admin_email: str | None = None
     admin_password: SecretStr | None = None
 
+    registration: Literal["open", "invitation", "closed"] = Field(
+        "invitation", description="who may make an account: open to all, by invitation, or closed"
+    )
     access_token_life: timedelta = timedelta(minutes=15)
     session_idle: timedelta = timedelta(days=14)
     session_life: timedelta = timedelta(days=90)

@@ -26,6 +26,10 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "settings.write": ("Change the settings of the vault", frozenset({ADMIN})),
     "mails.read": ("See how mail is sent and what became of it", frozenset({ADMIN})),
     "mails.write": ("Send a test mail to oneself", frozenset({ADMIN})),
+    "users.read": ("See all accounts, their roles and sign-ins", frozenset({MANAGER, ADMIN})),
+    "users.write": ("Make, change, suspend, restore and delete accounts, end their sessions", frozenset({ADMIN})),
+    "invitations.read": ("See who is invited", frozenset({MANAGER, ADMIN})),
+    "invitations.write": ("Invite people, with roles that allow no more than one's own", frozenset({MANAGER, ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }

@@ -13,6 +13,7 @@ from webapp.http.rows import form_of
 from webapp.services import auth, refreshes, sessions, setup
 from webapp.services.auth import SignIn, SignInForm
 from webapp.services.refreshes import Refresh, TokenGrant
+from webapp.services.registrations import registration_open
 from webapp.services.setup import SetUp
 
 pages = Blueprint("auth_pages", __name__)
@@ -128,7 +129,8 @@ def set_up() -> Page:
 
 
 def _sign_in_page(error: HoldfastError | None = None) -> Page:
-    page = render_template("auth/sign_in.html", form=form_of(error), next=request.values.get("next", ""))
+    onward, may_register = request.values.get("next", ""), registration_open()
+    page = render_template("auth/sign_in.html", form=form_of(error), next=onward, open=may_register)
     if error is None:
         return page
     wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}

@@ -58,7 +58,8 @@ def forgot_password_page() -> Page:
     except Invalid as error:
         return render_template("auth/forgot.html", form=form_of(error)), error.status
     resets.ask_reset(wish, device_origin())
-    return sent_page(wish.email, _("The mail says how to set a new password. The link in it is good for an hour."))
+    words = _("The mail says how to set a new password. The link in it is good for an hour.")
+    return sent_page(wish.email, words, url_for(".forgot_password"))
 
 
 @pages.get("/reset-password")

@@ -5,10 +5,10 @@ from zoneinfo import available_timezones
 import msgspec
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 
 from webapp.errors import Invalid, Stale
+from webapp.http.accountrows import roles_words
 from webapp.http.answers import gives
 from webapp.http.conditional import expected_version
 from webapp.http.formats import ago
@@ -21,8 +21,6 @@ from webapp.services.users import MyChange, UserView
 
 pages = Blueprint("users_pages", __name__)
 api = Blueprint("users_api", __name__)
-
-ROLES = {"guest": _l("Guest"), "member": _l("Member"), "manager": _l("Manager"), "admin": _l("Administrator")}
 
 
 @api.get("/users/me")
@@ -69,6 +67,6 @@ def change_account() -> str | Response | tuple[str, int]:
 def _account_page(error: Invalid | None = None) -> str:
     mine = users.show_me(current_actor())
     shown = {**msgspec.structs.asdict(mine), "created_text": ago(mine.created_at),
-             "roles_text": ", ".join(str(ROLES.get(role, role)) for role in mine.roles)}  # fmt: skip
+             "roles_text": roles_words(mine.roles)}  # fmt: skip
     zones = [(name, zone_words(name)) for name in ("", *sorted(available_timezones()))]
     return render_template("users/account.html", user=shown, form=form_of(error), time_zones=zones)

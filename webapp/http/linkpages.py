@@ -5,9 +5,9 @@ from flask import render_template
 from webapp.errors import Gone
 
 
-def sent_page(email: str, words: str) -> str:
-    """Look into your mailbox; the same page for every address."""
-    return render_template("auth/sent.html", email=email, words=words)
+def sent_page(email: str, words: str, again: str) -> str:
+    """Look into your mailbox; the same page for every address. `again` takes the address once more."""
+    return render_template("auth/sent.html", email=email, words=words, again=again)
 
 
 def over_page(error: Gone, url: str, text: str) -> tuple[str, int]:

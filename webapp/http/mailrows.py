@@ -19,6 +19,13 @@ TITLES = {
     "webhook paused": _l("A webhook was paused"),
     "new device": _l("Sign-in from a new device"),
     "password reset": _l("Link to a new password"),
+    "confirm address": _l("Confirmation of an address"),
+    "address taken": _l("Registration with a taken address"),
+    "invitation": _l("Invitation"),
+    "welcome": _l("Link to a first password"),
+    "account made": _l("Account made"),
+    "email changed": _l("An address was changed"),
+    "account deleted": _l("Account deleted"),
     "no account": _l("No account with this address"),
     "password changed": _l("A password was changed"),
 }

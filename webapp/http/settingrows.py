@@ -9,6 +9,7 @@ from webapp.http.merges import Choice, choice
 from webapp.services.choices import SettingsView, SettingView
 
 GROUPS: dict[str, tuple[Any, Any]] = {
+    "accounts": (_l("Accounts"), _l("How people come to have one.")),
     "limits": (
         _l("Rate limits"),
         _l("How many requests are answered before people and programs have to wait, written like 600 per minute. "
@@ -21,6 +22,12 @@ GROUPS: dict[str, tuple[Any, Any]] = {
     "retention": (_l("How long things are kept"), _l("The nightly upkeep removes what is older.")),
 }  # fmt: skip
 UNITS = {"days": _l("days")}
+# Settings of few values: each value and its words.
+CHOICES: dict[str, dict[str, Any]] = {
+    "registration": {
+        "open": _l("Open to everybody"), "invitation": _l("By invitation"), "closed": _l("Closed"),
+    },
+}  # fmt: skip
 
 
 def setting_groups(settings: SettingsView) -> list[dict[str, Any]]:
@@ -39,7 +46,7 @@ def setting_groups(settings: SettingsView) -> list[dict[str, Any]]:
 def setting_choices(theirs: SettingsView) -> list[Choice]:
     """Each setting, to choose between what is saved and what was typed."""
     return [
-        choice(item.name, _(item.title), item.chosen, lambda text: text or str(_("the default")))
+        choice(item.name, _(item.title), item.chosen, lambda text, name=item.name: _words(name, text))  # type: ignore[misc]
         for item in theirs.items
     ]
 
@@ -50,12 +57,26 @@ def _row(item: SettingView) -> dict[str, Any]:
         "name": item.name,
         "label": f"{_(item.title)} ({unit})" if unit else _(item.title),
         "hint": _(item.about),
-        "default": str(item.default),
+        "default": _words(item.name, str(item.default)),
+        "options": _options(item),
         "fixed": item.variable if item.source == "environment" else None,
-        "value": f"{item.value} {unit}".strip(),
+        "value": f"{_words(item.name, str(item.value))} {unit}".strip(),
         "chosen": _text(item.chosen),
         "number": isinstance(item.value, int),
     }
+
+
+def _options(item: SettingView) -> list[tuple[str, str]]:
+    """What can be chosen of, the default first; empty where the value is typed."""
+    words = CHOICES.get(item.name)
+    if words is None:
+        return []
+    usual = _("%(value)s (default)", value=_words(item.name, str(item.default)))
+    return [("", usual), *((value, str(text)) for value, text in words.items())]
+
+
+def _words(name: str, value: str) -> str:
+    return str(CHOICES.get(name, {}).get(value, value)) if value else str(_("the default"))
 
 
 def _text(value: str | int | None) -> str:

@@ -25,6 +25,7 @@ class User(Record, Base):
     locale: Mapped[str | None] = mapped_column(String(16))
     time_zone: Mapped[str | None] = mapped_column(String(64))
     suspended_at: Mapped[MaybeMoment]
+    erased_at: Mapped[MaybeMoment]  # when a deleted one lost all that was personal
 
 
 class Credential(Base):

@@ -144,7 +144,12 @@ def start_program_session(actor: Actor) -> Session:
 
 def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
     """The actor's living sessions."""
-    statement = live_sessions_of(actor.id, now()).limit(wish.limit + 1)
+    return sessions_of(actor, actor.id, wish)
+
+
+def sessions_of(actor: Actor, user_id: int, wish: SessionFilter) -> Page[SessionView]:
+    """The living sessions of an account, as this actor sees them."""
+    statement = live_sessions_of(user_id, now()).limit(wish.limit + 1)
     if wish.cursor:
         seen_at, last = decode_cursor(wish.cursor, (datetime, int))
         statement = statement.where(tuple_(Session.seen_at, Session.id) < tuple_(seen_at, last))
@@ -154,10 +159,16 @@ def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
 @transactional
 def end_session(actor: Actor, session_id: UUID, expected: int | None = None) -> None:
     """End one session of the actor: its cookie, access tokens and refresh tokens are dead. Raises Missing, Stale."""
-    mine = (Session.uuid == session_id) & (Session.user_id == actor.id)
+    end_their_session(actor, actor.id, session_id, expected)
+
+
+@transactional
+def end_their_session(actor: Actor, user_id: int, session_id: UUID, expected: int | None = None) -> None:
+    """End one session of an account. Raises Missing, Stale."""
+    theirs = (Session.uuid == session_id) & (Session.user_id == user_id)
     seen = () if expected is None else (Session.version == expected,)
-    if not _end(actor, mine, *seen):
-        if seen and db.session.scalar(live(Session, Session.id).where(mine)):
+    if not _end(actor, theirs, *seen):
+        if seen and db.session.scalar(live(Session, Session.id).where(theirs)):
             raise Stale("This session was changed in the meantime.")
         raise Missing("There is no such session.")
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 from pydantic import Field, ValidationError, create_model
@@ -30,6 +30,7 @@ ROW_NOW = live(SettingsRow, *_COLUMNS).where(SettingsRow.id == ROW)
 GeneralRate = Annotated[str, RateText(60)]
 ManualRate = Annotated[str, RateText(30)]
 RareRate = Annotated[str, RateText(5)]
+Registration = Literal["open", "invitation", "closed"]
 Days = Annotated[int, Field(ge=1, le=3650)]
 
 
@@ -47,6 +48,7 @@ class Setting:
 class Values(Input):
     """What each setting may be."""
 
+    registration: Registration
     rate_limit: GeneralRate
     reads_rate_limit: ManualRate
     writes_rate_limit: ManualRate
@@ -57,6 +59,7 @@ class Values(Input):
     renewals_rate_limit: RareRate
     sendings_rate_limit: RareRate
     trash_retention_days: Annotated[int, Field(ge=0, le=3650)]
+    account_retention_days: Days
     job_retention_days: Days
     dead_letter_days: Days
     webhook_log_days: Days
@@ -64,6 +67,9 @@ class Values(Input):
 
 ALL, HALF = ("rate_limit", 1.0), ("rate_limit", 0.5)
 SETTINGS = {
+    "registration": Setting(
+        "accounts", "Registration", "Who may make an account: anybody, those who were invited, or nobody."
+    ),
     "rate_limit": Setting("limits", "All requests", "Of one account, or of one address that is not signed in."),
     "reads_rate_limit": Setting("limits", "Reading", "Pages, lists, single objects, small previews.", share=ALL),
     "writes_rate_limit": Setting("limits", "Changing", "Whatever changes something.", share=HALF),
@@ -81,6 +87,12 @@ SETTINGS = {
         share=("rate_limit", 0.05),
     ),
     "trash_retention_days": Setting("retention", "Trash", "How long trashed files stay; 0: for ever.", "days"),
+    "account_retention_days": Setting(
+        "retention",
+        "Deleted accounts",
+        "How long they can be restored, until their files go.",
+        "days",
+    ),
     "job_retention_days": Setting("retention", "Finished jobs", "How long they stay in the list.", "days"),
     "dead_letter_days": Setting("retention", "Failed jobs", "How long those stay that failed for good.", "days"),
     "webhook_log_days": Setting("retention", "Webhook deliveries", "How long they stay, with the answers.", "days"),

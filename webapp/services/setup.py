@@ -54,7 +54,7 @@ def set_up(wish: SetUp, origin: Origin) -> str:
     Of two at the same moment one wins, the other gets Missing. Raises Invalid for a weak password.
     """
     check_setup(wish.token)
-    password_hash = hash_new_password(wish)
+    password_hash = hash_new_password(wish.name, wish.email, wish.password)
     return _set_up(wish, password_hash, origin)
 
 
@@ -68,7 +68,7 @@ def create_first_admin() -> bool:
         return False
     try:
         wish = NewUser(email=settings.admin_email, name="Administrator", password=settings.admin_password)
-        password_hash = hash_new_password(wish)
+        password_hash = hash_new_password(wish.name, wish.email, wish.password)
     except ValidationError as error:
         raise ConfigurationError([f"ADMIN_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]) from None
     except Invalid as error:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from webapp.config import current_settings
 from webapp.db import after_commit, db, transactional
-from webapp.errors import Conflict, Missing, Stale
+from webapp.errors import Conflict, Invalid, Missing, Refused, Stale
 from webapp.infra.clock import now
 from webapp.models.users import Credential, Quota, User, UserRole, any_role_of, live_user, live_user_by_email
 from webapp.policies import MEMBER, Actor, permissions_of, system_actor
@@ -23,7 +23,7 @@ from webapp.services.inputs import Input, Line
 from webapp.services.passwords import Password
 from webapp.services.sessions import forget_identities, identity_of
 
-ROLES = ("guest", "member", "manager", "admin")
+ROLES = ("guest", "member", "manager", "admin")  # from the least to the most powerful
 
 
 def _email(address: str) -> str:
@@ -49,11 +49,16 @@ TimeZone = Annotated[str, Line(64), AfterValidator(_zone)]
 Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$", max_length=16)]
 
 
-class NewUser(Input):
-    """An account to make."""
+class Person(Input):
+    """Whose account it is."""
 
     email: Email
     name: Name
+
+
+class NewUser(Person):
+    """An account to make."""
+
     password: Password
 
 
@@ -78,6 +83,19 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+def assignable_roles() -> tuple[str, ...]:
+    """Slugs of the roles that an account may be given, from the least to the most powerful."""
+    return ROLES
+
+
+def refuse_beyond(actor: Actor, roles: frozenset[str], field: str = "roles") -> None:
+    """Raise Invalid for a role that there is not, Refused for roles that allow more than the actor may."""
+    if unknown := sorted(roles - frozenset(assignable_roles())):
+        raise Invalid.field(field, "unknown_role", f"There is no role {unknown[0]}.")
+    if not permissions_of(roles) <= actor.permissions:
+        raise Refused("You cannot give or take a role that allows more than you may yourself.", code="beyond_you")
+
+
 def email_key(email: str) -> str:
     """The form in which addresses are compared: case and compatibility characters do not tell people apart."""
     return unicodedata.normalize("NFKC", email.strip()).casefold()
@@ -88,19 +106,19 @@ def create_user(actor: Actor | None, wish: NewUser, role: str = MEMBER) -> Actor
 
     Returns the new account as an actor. Raises Invalid for a weak password, Conflict for a taken address.
     """
-    password_hash = hash_new_password(wish)
+    password_hash = hash_new_password(wish.name, wish.email, wish.password)
     return insert_user(actor or system_actor(), wish, role, password_hash)
 
 
-def hash_new_password(wish: NewUser) -> str:
+def hash_new_password(name: str, email: str, password: Password) -> str:
     """The hash of an acceptable password; raises Invalid for a weak one. Call it outside any transaction."""
-    passwords.refuse_weak(wish.password, (wish.name, wish.email))
+    passwords.refuse_weak(password, (name, email))
     with passwords.turn() as hashing:
-        return hashing.make(wish.password)
+        return hashing.make(password)
 
 
 @transactional
-def insert_user(actor: Actor, wish: NewUser, role: str, password_hash: str) -> Actor:
+def insert_user(actor: Actor, wish: Person, role: str, password_hash: str) -> Actor:
     """The rows of a new account: user, credential, role, quota. Raises Conflict for a taken address."""
     key = email_key(wish.email)
     if db.session.scalar(live_user_by_email(key)):
