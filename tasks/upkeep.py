@@ -1,7 +1,7 @@
 """Housekeeping."""
 
 from tasks.actors import Result, job
-from webapp.services import blobs, purges, scrubs, upkeep
+from webapp.services import blobs, departures, purges, scrubs, upkeep
 from webapp.services.jobs import StartedJob
 
 
@@ -28,3 +28,8 @@ def purge_trash(started: StartedJob) -> Result:
 @job("upkeep.empty_trash")
 def empty_trash(started: StartedJob) -> Result:
     return {**purges.empty_rest(started)}
+
+
+@job("upkeep.erase_accounts")
+def erase_accounts(started: StartedJob) -> Result:
+    return {**departures.erase_accounts(started)}

@@ -112,12 +112,13 @@ def fill(program: Program) -> Paths:
     program.wait_for_jobs()
     for file in gone:
         program.call("DELETE", f"/files/{file}")
-    for name, role in (("Jonas Vik", "member"), ("Mira Lund", "manager"), ("Ada Holm", "guest")):
+    for name, role in (("Jonas Vik", "member"), ("Noor Lund", "manager"), ("Ada Holm", "guest")):
         email = f"{name.split()[0].lower()}@harbour.example"
         user = program.call("POST", "/users", json={"name": name, "email": email, "roles": [role]})["id"]
     program.call("POST", f"/users/{user}/suspension")
     for email in ("pilot@harbour.example", "quay.master@harbour.example"):
         program.call("POST", "/invitations", json={"email": email})
+    program.call("POST", "/exports")
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
@@ -143,6 +144,8 @@ def fill(program: Program) -> Paths:
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",
         "security": "/account/security",
+        "email": "/account/email",
+        "data": "/account/data",
         "users": "/admin/users",
         "new-user": "/admin/users/new",
         "user": f"/admin/users/{user}",

@@ -218,3 +218,14 @@ def test_the_pages_do_the_same(admin: Actor, member: Actor, signed_in: Browser) 
 def test_strangers_to_the_office_do_not_learn_that_there_is_one(member: Actor, signed_in: Browser) -> None:
     browser = signed_in(member)
     assert [browser.get(path).status_code for path in ("/admin/users", "/admin/invitations")] == [404, 404]
+
+
+def test_a_command_suspends_an_account(app: Flask, admin: Actor, member: Actor, client: FlaskClient) -> None:
+    run = app.test_cli_runner()
+    done = run.invoke(args=["users", "suspend", member.email.upper()])
+    assert (done.exit_code, member.email in done.output) == (0, True)
+    assert log_in(client, member).status_code == 401
+    last = run.invoke(args=["users", "suspend", admin.email])
+    assert (last.exit_code, "There has to be an administrator" in last.output) == (1, True)
+    nobody = run.invoke(args=["users", "suspend", "nobody@harbour.example"])
+    assert (nobody.exit_code, "There is no account" in nobody.output) == (1, True)

@@ -45,7 +45,7 @@ WITHOUT_VERSION = {
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
 READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER,
-        INVITATION, f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
+        INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
     "sessions_pages.end_session", "jobs_pages.replay_job", "jobs_pages.cancel_job", "schedules_pages.run_schedule",
@@ -93,6 +93,7 @@ def objects(
     user = good(program.call("POST", "/users", json=other), 201).json
     good(app.test_client().post("/api/v1/auth/login", json={"email": other["email"], "password": PASSWORD}))
     theirs = program.get(f"/users/{user['id']}/sessions")["items"][0]
+    export = good(program.call("POST", "/exports"), 201).json
     invitation = good(program.call("POST", "/invitations", json={"email": "bo@harbour.example"}), 201).json
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
@@ -102,6 +103,7 @@ def objects(
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
         USER: f"/users/{user['id']}", INVITATION: f"/invitations/{invitation['id']}",
         f"{USER}/sessions/<uuid:session_id>": f"/users/{user['id']}/sessions/{theirs['id']}",
+        "/exports/<uuid:export_id>": f"/exports/{export['id']}",
         "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)

@@ -15,11 +15,11 @@ from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
 from webapp.infra.ids import release_node
 from webapp.policies import MEMBER
-from webapp.services import seeds, setup, users
+from webapp.services import seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
-accounts = AppGroup("users", help="Make accounts.")
+accounts = AppGroup("users", help="Make and suspend accounts.")
 
 
 @config.command("check")
@@ -32,7 +32,7 @@ def check_config() -> None:
 @accounts.command("create")
 @click.option("--email", required=True)
 @click.option("--name", required=True)
-@click.option("--role", type=click.Choice(users.ROLES), default=MEMBER, show_default=True)
+@click.option("--role", type=click.Choice(users.assignable_roles()), default=MEMBER, show_default=True)
 def create_user(email: str, name: str, role: str) -> None:
     """Make an account. The password is asked for, or read from the first line of standard input."""
     asked = sys.stdin.isatty()
@@ -46,6 +46,17 @@ def create_user(email: str, name: str, role: str) -> None:
     except HoldfastError as error:
         raise click.ClickException(error.detail) from None
     click.echo(f"Made {actor.email} ({role}), id {actor.uuid}.")
+
+
+@accounts.command("suspend")
+@click.argument("email")
+def suspend_user(email: str) -> None:
+    """Let an account sign in no more, and sign it out everywhere. An administrator restores it under /admin/users."""
+    try:
+        account = standings.suspend_by_email(email)
+    except HoldfastError as error:
+        raise click.ClickException(error.detail) from None
+    click.echo(f"Suspended {account.email}, id {account.id}.")
 
 
 @click.command("setup")

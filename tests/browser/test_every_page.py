@@ -45,6 +45,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "user": f"/admin/users/{user}",
         "invitations": "/admin/invitations",
         "security": "/account/security",
+        "change e-mail": "/account/email",
+        "data": "/account/data",
         "webhooks": "/admin/webhooks",
         "new webhook": "/admin/webhooks/new",
         "webhook": f"/admin/webhooks/{hook}",

@@ -28,7 +28,24 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("folder", _l("Folders"), (
         ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),
     )),
-    ("user", _l("Accounts"), (("user.created", _l("Created")), ("user.changed", _l("Changed")))),
+    ("user", _l("Accounts"), (
+        ("user.created", _l("Created")), ("user.changed", _l("Changed")), ("user.suspended", _l("Suspended")),
+        ("user.restored", _l("Restored")), ("user.deleted", _l("Deleted")), ("user.erased", _l("Erased")),
+    )),
+    ("registration", _l("Registrations"), (
+        ("registration.asked", _l("Asked for")), ("registration.confirmed", _l("Confirmed")),
+    )),
+    ("invitation", _l("Invitations"), (
+        ("invitation.created", _l("Sent")), ("invitation.sent_again", _l("Sent again")),
+        ("invitation.accepted", _l("Accepted")), ("invitation.deleted", _l("Withdrawn")),
+    )),
+    ("email", _l("E-mail addresses"), (("email.change_asked", _l("Change asked for")),)),
+    ("password", _l("Passwords"), (
+        ("password.changed", _l("Changed")), ("password.refused", _l("Refused")),
+        ("password.reset_asked", _l("Reset asked for")), ("password.reset_sent", _l("Reset sent")),
+        ("password.reset", _l("Reset")),
+    )),
+    ("export", _l("Exports of one's data"), (("export.asked", _l("Asked for")),)),
     ("session", _l("Sign-ins"), (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
     )),

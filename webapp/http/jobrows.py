@@ -52,6 +52,8 @@ TITLES = {
     "upkeep.sweep_blobs": lazy_gettext("Sweep of orphaned bytes"),
     "upkeep.sweep_expired": lazy_gettext("Removal of expired entries"),
     "upkeep.scrub_blobs": lazy_gettext("Check of stored bytes"),
+    "accounts.export": lazy_gettext("Data export"),
+    "upkeep.erase_accounts": lazy_gettext("Erasure of deleted accounts"),
     "upkeep.purge_trash": lazy_gettext("Removal of old trash"),
     "upkeep.empty_trash": lazy_gettext("Emptying of the trash"),
 }

@@ -26,6 +26,8 @@ TITLES = {
     "account made": _l("Account made"),
     "email changed": _l("An address was changed"),
     "account deleted": _l("Account deleted"),
+    "confirm email": _l("Confirmation of a new address"),
+    "export ready": _l("An archive is ready"),
     "no account": _l("No account with this address"),
     "password changed": _l("A password was changed"),
 }

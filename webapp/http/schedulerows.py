@@ -20,6 +20,7 @@ SCHEDULE_TITLES = {
     "sweep-expired": lazy_gettext("Removal of expired entries"),
     "purge-trash": lazy_gettext("Removal of old trash"),
     "scrub-blobs": lazy_gettext("Check of stored bytes"),
+    "erase-accounts": lazy_gettext("Erasure of deleted accounts"),
     "mail-digest": lazy_gettext("Digest mail"),
 }
 PURPOSES = {
@@ -27,6 +28,7 @@ PURPOSES = {
     "upkeep.sweep_expired": lazy_gettext("Forgets ended sign-ins, old jobs and answers that nobody asks for again."),
     "upkeep.purge_trash": lazy_gettext("Removes trashed files for good once they have lain there long enough."),
     "upkeep.scrub_blobs": lazy_gettext("Reads part of the store again and finds damage before a person does."),
+    "upkeep.erase_accounts": lazy_gettext("Removes files and all that is personal of accounts deleted long ago."),
     "mails.digest": lazy_gettext("Tells administrators what was given up, damaged or paused, when anything was."),
 }
 CATCH_UPS = {

@@ -14,7 +14,12 @@ from webapp.models.record import BIG, DOCUMENT, BigInt, Moment
 HAPPENINGS: dict[str, tuple[str, ...]] = {
     "file": ("created", "replaced", "renamed", "moved", "described", "trashed", "restored", "purged", "damaged"),
     "folder": ("created", "renamed", "moved"),
-    "user": ("created", "changed"),
+    "user": ("created", "changed", "suspended", "restored", "deleted", "erased"),
+    "registration": ("asked", "confirmed"),
+    "invitation": ("created", "sent_again", "accepted", "deleted"),
+    "email": ("change_asked",),
+    "password": ("changed", "refused", "reset_asked", "reset_sent", "reset"),
+    "export": ("asked",),
     "session": ("started", "ended", "refused"),
     "job": ("replayed", "cancelled", "discarded"),
     "schedule": ("changed", "fired_by_hand"),

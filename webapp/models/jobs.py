@@ -44,6 +44,8 @@ KINDS = {
         JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
         JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300, deadline=3 * DAY),
         JobKind("mails.digest", "Digest mail", "mail", first_delay=60, priority=LATER),
+        JobKind("accounts.export", "Data export", first_delay=30),
+        JobKind("upkeep.erase_accounts", "Erasure of deleted accounts", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
         JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
         JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),

@@ -124,6 +124,11 @@ def purge_old(job: Work) -> dict[str, int]:
     return _purge_all(job, system_actor(job.request_id), now() - timedelta(days=days))
 
 
+def purge_owner(job: Work, owner_id: int) -> dict[str, int]:
+    """Remove for good all that lies in the trash of an account that is being erased."""
+    return _purge_all(job, system_actor(job.request_id), now(), owner_id)
+
+
 def _purge_all(job: Work, actor: Actor, moment: datetime, owner_id: int | None = None) -> dict[str, int]:
     count, size, after, batches = 0, 0, (0, 0), 0
     while rows := read_rows(_deleted_before(moment, owner_id, after)):

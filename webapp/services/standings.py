@@ -12,7 +12,7 @@ from webapp.errors import Conflict, Missing
 from webapp.infra.clock import now
 from webapp.models.record import live
 from webapp.models.users import User, live_account_by_uuid, live_user_by_email
-from webapp.policies import Actor, require
+from webapp.policies import Actor, require, system_actor
 from webapp.services.accounts import AccountView, find_account, refuse_without_admin, show_user, shown
 from webapp.services.cursors import Page
 from webapp.services.events import Target, record
@@ -27,6 +27,7 @@ from webapp.services.sessions import (
     sessions_of,
 )
 from webapp.services.settings import in_force
+from webapp.services.users import email_key
 
 RESET = timedelta(hours=24)  # that a link is good which an administrator had sent
 
@@ -35,6 +36,14 @@ RESET = timedelta(hours=24)  # that a link is good which an administrator had se
 def suspend_user(actor: Actor, user_id: UUID) -> AccountView:
     """Let the account sign in no more until it is restored. Raises Missing, Conflict, Refused."""
     return _set(actor, user_id, "user.suspended", "suspended", _suspend)
+
+
+def suspend_by_email(email: str) -> AccountView:
+    """The same by the account's address, for whoever runs the vault's commands. Raises Missing, Conflict."""
+    row = read_row(live(User, User.uuid).where(User.email_key == email_key(email)))
+    if row is None:
+        raise Missing("There is no account with this e-mail.")
+    return suspend_user(system_actor(), row.uuid)
 
 
 @transactional

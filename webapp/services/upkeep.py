@@ -16,7 +16,7 @@ from webapp.infra.ids import forget_leases
 from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
-from webapp.services import attempts, deliveries, registrations, repetitions
+from webapp.services import attempts, deliveries, exports, registrations, repetitions
 from webapp.services.settings import read_values
 
 log = structlog.get_logger("webapp.upkeep")
@@ -38,6 +38,7 @@ def sweep_expired(job: Work) -> dict[str, int]:
         "answers": repetitions.sweep_answers,
         "attempts": attempts.sweep_attempts,
         "registrations": registrations.sweep_registrations,
+        "exports": exports.sweep_exports,
         "deliveries": deliveries.sweep_deliveries,
         "jobs": lambda: _in_batches(_forget_jobs),
         "leases": lambda: forget_leases(LEASES),
