@@ -25,6 +25,7 @@ TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 # A deed whose page has no JSON twin, and why.
 PAGE_ONLY = {
     "auth_pages.set_up": "the set-up link is for a person, once",
+    "identities_pages.link_identity": "only a browser comes back from a provider, with a proof to agree to",
     "auth_pages.sign_out": "auth_api.log_out ends the session of a program",
 }
 VERBS = {"get", "list", "show", "create", "delete", "update", "rename", "move", "restore", "upload", "download", "edit"}

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import PASSWORD, csrf_of
 from tests.letters import ordered, token_of
+from tests.oidc import link
 from tests.vault import Vault, empty_store, good, problem, raw
 from webapp.http.conditional import expected_content
 from webapp.policies import Actor
@@ -22,12 +23,14 @@ from webapp.services.firings import fire_due, plant_schedules
 from webapp.services.schedules import ScheduleFilter, list_schedules
 
 FILE, FOLDER, TRASHED = "/files/<uuid:file_id>", "/folders/<uuid:folder_id>", "/trash/<uuid:file_id>"
+IDENTITY = "/identities/<uuid:identity_id>"
 SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
 USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
     "/sessions/<uuid:session_id>": {"DELETE": {}},
+    IDENTITY: {"DELETE": {}},
     FILE: {"PATCH": {"json": {"name": "other.txt"}}, "DELETE": {}},
     f"{FILE}/content": {"PUT": raw(b"other")},
     FOLDER: {"PATCH": {"json": {"name": "Other"}}},
@@ -48,7 +51,8 @@ READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
-    "sessions_pages.end_session", "jobs_pages.replay_job", "jobs_pages.cancel_job", "schedules_pages.run_schedule",
+    "sessions_pages.end_session", "identities_pages.unlink_identity",
+    "jobs_pages.replay_job", "jobs_pages.cancel_job", "schedules_pages.run_schedule",
     "webhooks_pages.rotate_secret", "webhooks_pages.ping_webhook", "webhooks_pages.replay_delivery",
     "webhooks_pages.replay_deliveries", "webhooks_pages.try_webhook",
     "accounts_pages.suspend_user", "accounts_pages.restore_user",
@@ -87,6 +91,7 @@ def objects(
     hook = good(program.call("POST", "/webhooks", json=wish), 201).json
     delivery = good(program.call("POST", f"/webhooks/{hook['id']}/tests"), 201).json
     session = next(s for s in program.get("/sessions")["items"] if not s["current"])
+    linked = link(admin)
     job = program.get(f"/files/{file['id']}/jobs")["items"][0]
     mail = good(program.call("POST", "/test-mails"), 201).json
     other = {"name": "Zoe", "email": "zoe@harbour.example", "password": PASSWORD}
@@ -99,7 +104,8 @@ def objects(
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
-        HOOK: f"/webhooks/{hook['id']}", "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
+        IDENTITY: f"/identities/{linked}", HOOK: f"/webhooks/{hook['id']}",
+        "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
         USER: f"/users/{user['id']}", INVITATION: f"/invitations/{invitation['id']}",
         f"{USER}/sessions/<uuid:session_id>": f"/users/{user['id']}/sessions/{theirs['id']}",
@@ -121,7 +127,7 @@ def rules(app: Flask, side: str) -> list[tuple[str, str, str]]:
 
 def shown(objects: Objects) -> list[Any]:
     """All that could change, as programs see it."""
-    lists = [objects.get(path) for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders")]
+    lists = [objects.get(path) for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders", "/identities")]
     for session in lists[0]["items"]:
         session["seen_at"] = session["expires_at"] = None
     lists += [objects.get("/users"), objects.get("/invitations"), objects.get(f"{objects.at[USER]}/sessions")]

@@ -18,6 +18,8 @@ from dotenv import dotenv_values
 from limits import parse as parse_limit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from webapp.issuers import Issuer, read_issuers
+
 SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "MIGRATION_DATABASE_URL",
            "REDIS_URL", "RABBITMQ_URL", "MAIL_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN")  # fmt: skip
 KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
@@ -94,6 +96,7 @@ class Settings(BaseModel):
 
     mail_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
+    oidc_issuers: tuple[Issuer, ...] = ()
     webhook_allowed_networks: Networks = ()
     webhook_log_days: int = Field(30, ge=1, le=3650, description="days that deliveries and their answers are kept")
 
@@ -291,7 +294,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if environ is None and raw.get("APP_ENV", "development") == "development":
         raw = {**{k: v for k, v in dotenv_values(".env").items() if v is not None}, **raw}
     faults = _read_secret_files(raw)
-    values = {name: raw[name.upper()] for name in Settings.model_fields if raw.get(name.upper(), "") != ""}
+    values: dict[str, Any] = {name: raw[name.upper()] for name in Settings.model_fields if raw.get(name.upper())}
+    if "oidc_issuers" in values:
+        values["oidc_issuers"], wrong = read_issuers(raw)
+        faults += wrong
     var_dir = Path(values.get("var_dir", "var")).absolute()
     values["var_dir"] = str(var_dir)
     values.setdefault("database_url", _database_url(raw) or f"sqlite:///{var_dir / 'holdfast.db'}")

@@ -3,10 +3,11 @@
 from flask import Blueprint, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
+from webapp.config import current_settings
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
-from webapp.http.entries import carry_device, carry_session, device_origin
-from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public, safe_path
+from webapp.http.entries import carry_device, carry_session, device_origin, onward
+from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
 from webapp.http.rows import form_of
@@ -71,7 +72,7 @@ def home() -> Response:
 @public
 def sign_in_form() -> Page:
     """The sign-in form; who is signed in already goes on."""
-    return redirect(_onward(request.args.get("next"))) if maybe_actor() else _sign_in_page()
+    return redirect(onward(request.args.get("next"))) if maybe_actor() else _sign_in_page()
 
 
 @pages.post("/sign-in")
@@ -89,7 +90,7 @@ def sign_in() -> Page:
         sessions.end_own_session(before)
     carry_session(secret, keep=wish.keep)
     carry_device(wish.email)
-    return redirect(_onward(wish.next))
+    return redirect(onward(wish.next))
 
 
 @pages.post("/sign-out")
@@ -129,14 +130,10 @@ def set_up() -> Page:
 
 
 def _sign_in_page(error: HoldfastError | None = None) -> Page:
-    onward, may_register = request.values.get("next", ""), registration_open()
-    page = render_template("auth/sign_in.html", form=form_of(error), next=onward, open=may_register)
+    wanted, may_register = request.values.get("next", ""), registration_open()
+    page = render_template("auth/sign_in.html", form=form_of(error), next=wanted, open=may_register,
+                           issuers=current_settings().oidc_issuers)  # fmt: skip
     if error is None:
         return page
     wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}
     return page, error.status, wait
-
-
-def _onward(target: str | None) -> str:
-    path = safe_path(target)
-    return url_for("files_pages.list_files") if path == "/" else path

@@ -4,14 +4,16 @@ from flask import Blueprint, flash, redirect, render_template, session, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
+from webapp.config import current_settings
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
 from webapp.http.entries import carry_device, carry_session
+from webapp.http.formats import ago, exact
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
 from webapp.http.rows import form_of
-from webapp.services import credentials
+from webapp.services import credentials, identities
 from webapp.services.credentials import PasswordChange
 
 pages = Blueprint("security_pages", __name__)
@@ -52,4 +54,16 @@ def change_password_page() -> Response | tuple[str, int]:
 
 
 def _page(error: HoldfastError | None = None) -> str:
-    return render_template("security/index.html", form=form_of(error))
+    return render_template("security/index.html", form=form_of(error), **_identities())
+
+
+def _identities() -> dict[str, object]:
+    """Variables of the section about other providers."""
+    linked = identities.list_identities(current_actor()).items
+    rows = [
+        {"id": one.id, "title": one.title, "email": one.email or "", "known": one.provider is not None,
+         "used": one.used_at, "used_text": ago(one.used_at) if one.used_at else "",
+         "used_exact": exact(one.used_at) if one.used_at else "", "created_text": ago(one.created_at)}
+        for one in linked
+    ]  # fmt: skip
+    return {"identities": rows, "issuers": current_settings().oidc_issuers}

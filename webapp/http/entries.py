@@ -1,11 +1,11 @@
-"""The two cookies of a browser that signs in: its session's secret, and the device's name (services/devices)."""
+"""A browser that signs in: its two cookies (the session's secret, the device's name), and where it goes on."""
 
 from dataclasses import replace
 
-from flask import Response, after_this_request, request, session
+from flask import Response, after_this_request, request, session, url_for
 
 from webapp.config import current_settings
-from webapp.http.guard import origin_of_request
+from webapp.http.guard import origin_of_request, safe_path
 from webapp.services.devices import LIFE, remember_device
 from webapp.services.sessions import Origin
 from webapp.services.users import email_key
@@ -32,6 +32,12 @@ def carry_device(email: str) -> None:
     def remember(response: Response) -> Response:
         response.set_cookie(_name(), value, max_age=LIFE, secure=settings.https, httponly=True, samesite="Lax")
         return response
+
+
+def onward(target: str | None) -> str:
+    """A path of this site; the files for none, or for one that leads elsewhere."""
+    path = safe_path(target)
+    return url_for("files_pages.list_files") if path == "/" else path
 
 
 def _name() -> str:

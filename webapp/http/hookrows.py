@@ -29,7 +29,8 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),
     )),
     ("user", _l("Accounts"), (
-        ("user.created", _l("Created")), ("user.changed", _l("Changed")), ("user.suspended", _l("Suspended")),
+        ("user.created", _l("Created")), ("user.changed", _l("Changed")), ("user.roles_changed", _l("Roles changed")),
+        ("user.suspended", _l("Suspended")),
         ("user.restored", _l("Restored")), ("user.deleted", _l("Deleted")), ("user.erased", _l("Erased")),
     )),
     ("registration", _l("Registrations"), (
@@ -46,6 +47,7 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("password.reset", _l("Reset")),
     )),
     ("export", _l("Exports of one's data"), (("export.asked", _l("Asked for")),)),
+    ("identity", _l("Linked accounts"), (("identity.linked", _l("Linked")), ("identity.unlinked", _l("Unlinked")))),
     ("session", _l("Sign-ins"), (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
     )),

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -34,7 +34,7 @@ class Answer:
     error: str | None = None
 
 
-class _Line(http.client.HTTPConnection):
+class Line(http.client.HTTPConnection):
     """A connection to one fixed address. The watchdog cuts it at the deadline, whatever it is doing."""
 
     def __init__(self, destination: Destination, address: str, deadline: float) -> None:
@@ -55,6 +55,19 @@ class _Line(http.client.HTTPConnection):
         self.wire = self.sock = wire
         if self.cut:
             raise TimeoutError
+
+    def ask(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> http.client.HTTPResponse:
+        """Send one request on the open connection; the answer's head is read, its body is not."""
+        self.putrequest(method, self.destination.target, skip_host=True, skip_accept_encoding=True)
+        self.putheader("Host", self.destination.authority)
+        for name, value in headers.items():
+            self.putheader(name, value)
+        self.putheader("Accept-Encoding", "identity")
+        self.putheader("Connection", "close")
+        if body is not None:
+            self.putheader("Content-Length", str(len(body)))
+        self.endheaders(body)
+        return self.getresponse()
 
     def cut_off(self) -> None:
         """End it from another thread: reads return at once. The plain socket's shutdown, because TLS would talk."""
@@ -80,37 +93,36 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     return last
 
 
+FAULTS = (OSError, http.client.HTTPException, ValueError)  # what the other side can make a line raise
 _UNREACHED = "Nothing listens there, or it does not let us in."
 
 
 def _post_to(
     destination: Destination, address: str, body: bytes, headers: Mapping[str, str], begun: float, deadline: float
 ) -> Answer:
-    line = _Line(destination, address, deadline)
+    with opened(Line(destination, address, deadline), deadline) as line:
+        try:
+            line.connect()
+            return _exchange(line, body, headers, begun)
+        except FAULTS as error:
+            return Answer(None, error=fault_of(error, line, TOTAL), duration=_since(begun), address=address)
+
+
+@contextlib.contextmanager
+def opened(line: Line, deadline: float) -> Iterator[Line]:
+    """Watch the line while the block uses it, and close it at the end."""
     watchdog = threading.Timer(max(0.0, deadline - time.monotonic()), line.cut_off)
     watchdog.daemon = True
     watchdog.start()
     try:
-        line.connect()
-        return _exchange(line, body, headers, begun)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Answer(None, error=_fault(error, line), duration=_since(begun), address=address)
+        yield line
     finally:
         watchdog.cancel()
         line.close()
 
 
-def _exchange(line: _Line, body: bytes, headers: Mapping[str, str], begun: float) -> Answer:
-    destination = line.destination
-    line.putrequest("POST", destination.target, skip_host=True, skip_accept_encoding=True)
-    line.putheader("Host", destination.authority)
-    for name, value in headers.items():
-        line.putheader(name, value)
-    line.putheader("Accept-Encoding", "identity")
-    line.putheader("Connection", "close")
-    line.putheader("Content-Length", str(len(body)))
-    line.endheaders(body)
-    response = line.getresponse()
+def _exchange(line: Line, body: bytes, headers: Mapping[str, str], begun: float) -> Answer:
+    response = line.ask("POST", headers, body)
     found = islice(response.headers.items(), HEADERS)
     known = {name[:HEADER_NAME]: value[:HEADER_VALUE] for name, value in found}
     text = _start_of(response)
@@ -127,9 +139,10 @@ def _start_of(response: http.client.HTTPResponse) -> str:
     return start.decode("utf-8", "replace").replace("\0", "�")
 
 
-def _fault(error: Exception, line: _Line) -> str:
+def fault_of(error: Exception, line: Line, limit: float) -> str:
+    """What went wrong with an exchange that had `limit` seconds, in words."""
     if line.cut or isinstance(error, TimeoutError):
-        return f"No whole answer within {TOTAL:g} seconds."
+        return f"No whole answer within {limit:g} seconds."
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"The certificate is not valid: {error.verify_message}."
     if isinstance(error, ssl.SSLError):

@@ -61,6 +61,24 @@ def keyed_digest(value: str, purpose: str) -> str:
     return base64.urlsafe_b64encode(hmac.digest(key, f"{purpose}\0{value}".encode(), "sha256")).decode().rstrip("=")
 
 
+def lookup_keys(value: str, purpose: str) -> list[str]:
+    """Digests under every one of DATA_KEYS, to find what is stored encrypted: store the first, look for all of them.
+
+    Each key makes its own, so that what was stored before a rotation is found after it.
+    """
+    message = f"{purpose}\0{value}".encode()
+    return [_digest(key.get_secret_value(), message) for key in current_settings().data_keys]
+
+
+def _digest(secret: str, message: bytes) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(_lookup_key(secret), message, "sha256")).decode().rstrip("=")
+
+
+@lru_cache(maxsize=32)
+def _lookup_key(secret: str) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=b"holdfast lookup").derive(secret.encode())
+
+
 class EncryptedText(TypeDecorator[str]):
     """A text column stored encrypted; `place` names table and column and binds the value to them."""
 

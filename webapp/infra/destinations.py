@@ -80,13 +80,13 @@ def parse_destination(url: str) -> Destination:
 def _port(port: int | None, scheme: str) -> int:
     port = PORTS[scheme] if port is None else port
     if (port < 1024 and port not in PORTS.values()) or port in CLOSED:
-        raise ForbiddenAddress(f"Webhooks are not sent to port {port}.")
+        raise ForbiddenAddress(f"The vault sends nothing to port {port}.")
     return port
 
 
 def _host(host: str) -> str:
     if "%" in host:
-        raise ForbiddenAddress("Addresses of one link are not for webhooks.")
+        raise ForbiddenAddress("Addresses of one link are not for requests of the vault.")
     if ":" in host:
         return str(_literal(ipaddress.IPv6Address, host))
     if _looks_numeric(host):
@@ -115,7 +115,7 @@ def _looks_numeric(host: str) -> bool:
 def addresses_of(destination: Destination) -> list[str]:
     """All addresses of its host, resolved now, each of them judged. Raises ForbiddenAddress when one of them is, or
     Unresolved."""
-    found = _resolve(destination.host, destination.port)
+    found = resolve(destination.host, destination.port)
     for address in found:
         refuse_forbidden(address)
     return found
@@ -140,8 +140,11 @@ def _public6(ip: IPv6Address) -> bool:
     return ip in _GLOBAL6 and ip.is_global and not any(ip in network for network in _TUNNELS)
 
 
-def _resolve(host: str, port: int) -> list[str]:
-    """getaddrinfo has no time limit of its own, so it runs on a thread that is left behind when it takes too long."""
+def resolve(host: str, port: int) -> list[str]:
+    """All addresses of a host, unjudged. Raises Unresolved.
+
+    getaddrinfo has no time limit of its own, so it runs on a thread that is left behind when it takes too long.
+    """
     answer: list[str] = []
     trouble: list[str] = []
 

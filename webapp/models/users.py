@@ -93,3 +93,19 @@ def _live_accounts() -> Select[Any]:
         .join(Credential, Credential.user_id == User.id)
         .where(User.suspended_at.is_(None))
     )
+
+
+def any_user_with(role: str) -> Select[int]:
+    """Ids of all who hold the role and can sign in; their rows stay as they are until the transaction ends."""
+    return (
+        any_state(UserRole, UserRole.user_id)
+        .join(User, User.id == UserRole.user_id)
+        .where(UserRole.role == role, User.deleted_at.is_(None), User.suspended_at.is_(None))
+        .order_by(UserRole.user_id)
+        .with_for_update(of=UserRole)
+    )
+
+
+def any_password_of(user_id: int) -> Select[int]:
+    """The id of a user who has a password."""
+    return any_state(Credential, Credential.user_id).where(Credential.user_id == user_id)

@@ -52,7 +52,7 @@ class Proof:
 
 def sign_in(wish: SignIn, origin: Origin) -> str:
     """Sign a browser in; returns the secret for its cookie. Raises Unauthenticated, Limited or Unavailable."""
-    return _start_browser(prove(wish, origin))
+    return start_browser(prove(wish, origin))
 
 
 def sign_in_program(wish: SignIn, origin: Origin) -> TokenGrant:
@@ -87,7 +87,8 @@ def _refuse(account: str, user: UUID | None, origin: Origin, device: str | None)
 
 
 @transactional
-def _start_browser(proof: Proof) -> str:
+def start_browser(proof: Proof) -> str:
+    """A session of a browser for an account that is proven; returns the secret for its cookie."""
     _settle(proof)
     return start_browser_session(proof.actor)
 

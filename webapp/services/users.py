@@ -118,16 +118,20 @@ def hash_new_password(name: str, email: str, password: Password) -> str:
 
 
 @transactional
-def insert_user(actor: Actor, wish: Person, role: str, password_hash: str) -> Actor:
-    """The rows of a new account: user, credential, role, quota. Raises Conflict for a taken address."""
+def insert_user(actor: Actor, wish: Person, role: str, password_hash: str | None) -> Actor:
+    """The rows of a new account: user, role, quota, and a credential where it has a password.
+
+    Raises Conflict for a taken address.
+    """
     key = email_key(wish.email)
     if db.session.scalar(live_user_by_email(key)):
         raise Conflict("There is already an account with this e-mail.", code="email_taken")
     user = User(email=wish.email, email_key=key, name=wish.name)
     db.session.add(user)
     db.session.flush()
+    if password_hash is not None:
+        db.session.add(Credential(user_id=user.id, password_hash=password_hash, changed_at=now()))
     db.session.add_all([
-        Credential(user_id=user.id, password_hash=password_hash, changed_at=now()),
         UserRole(user_id=user.id, role=role),
         Quota(user_id=user.id, byte_limit=current_settings().default_quota, byte_used=0),
     ])  # fmt: skip
