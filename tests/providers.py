@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import hmac
 import json
 import secrets
 import subprocess
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import requests
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from tests.servers import connects, free_port, wait_until
 
@@ -150,7 +151,9 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/.well-known/openid-configuration":
             self._say(path, self.server.document())
         elif path == "/keys":
-            self._say(path, {"keys": [key.as_dict(private=False) for key in self.server.published]})
+            self._say(
+                path, {"keys": [k if isinstance(k, dict) else k.as_dict(private=False) for k in self.server.published]}
+            )
         elif path == "/userinfo" and self.headers["Authorization"] == "Bearer opaque":
             self._say(path, self.server.info or {"sub": self.server.person.subject})
         elif path == "/authorize":
@@ -200,11 +203,18 @@ def lying_provider() -> Iterator[Provider]:
 
 def unsigned(claims: dict[str, Any]) -> str:
     """A token with alg none."""
+    return f"{_part({'alg': 'none'})}.{_part(claims)}."
 
-    def part(content: dict[str, Any]) -> str:
-        return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
-    return f"{part({'alg': 'none'})}.{part(claims)}."
+def signed_by_public_key(server: Provider, claims: dict[str, Any]) -> str:
+    """The public key misused as a shared secret, the old confusion of RS256 with HS256."""
+    text = f"{_part({'alg': 'HS256', 'kid': 'one'})}.{_part(claims)}"
+    digest = hmac.digest(server.key.as_pem(private=False), text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def _part(content: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
 
 def half_hash(text: str) -> str:
@@ -212,9 +222,7 @@ def half_hash(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode().rstrip("=")
 
 
-def shared_key(server: Provider) -> OctKey:
-    """The public key misused as a shared secret, the old confusion of RS256 with HS256."""
-    return OctKey.import_key(server.key.as_pem(private=False))
+SHARED = {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0", "kid": "shared"}
 
 
 def other_key() -> RSAKey:

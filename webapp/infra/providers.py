@@ -54,7 +54,7 @@ class _Known:
     metadata: Metadata | None = None
     keys: KeySet | None = None
     asked: dict[str, float] = field(default_factory=dict)
-    trouble: tuple[str, float] = ("", 0.0)
+    trouble: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
 _known: dict[str, _Known] = {}
@@ -76,7 +76,7 @@ def keys_of(issuer: Issuer) -> KeySet:
     known = _of(issuer)
     with known.lock:
         if known.keys is None or _older(known, "keys", FRESH):
-            known.keys = _asked(issuer, known, "keys", lambda: _key_set(issuer, address), None)
+            known.keys = _asked(issuer, known, "keys", lambda: _key_set(issuer, address), known.keys)
         return known.keys
 
 
@@ -120,13 +120,13 @@ def _older(known: _Known, what: str, seconds: float) -> bool:
 
 def _asked(issuer: Issuer, known: _Known, what: str, ask: Callable[[], K], former: K | None) -> K:
     """What `ask` finds; what was known before where it fails; a failure is remembered for a moment."""
-    trouble, until = known.trouble
+    trouble, until = known.trouble.get(what, ("", 0.0))
     if former is None and time.monotonic() < until:
         raise _unavailable(issuer, trouble)
     try:
         found = ask()
     except Unavailable as error:
-        known.trouble = str(error.__cause__ or error), time.monotonic() + QUIET
+        known.trouble[what] = str(error.__cause__ or error), time.monotonic() + QUIET
         if former is None:
             raise
         known.asked[what] = time.monotonic() - FRESH + QUIET  # good enough until it answers again
