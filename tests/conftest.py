@@ -12,6 +12,8 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck
+from hypothesis import settings as trials
 from sqlalchemy import delete, update
 
 from tests.servers import absent
@@ -24,6 +26,10 @@ from webapp.models.users import Quota
 from webapp.policies import Actor
 from webapp.services import fanout, passwords, sessions, users
 from webapp.services.caches import layers
+
+# A busy machine is no fault of what is tested.
+trials.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+trials.load_profile("suite")
 
 PASSWORD = "Correct-Horse-7-Battery"
 passwords.hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the suite hashes thousands of times

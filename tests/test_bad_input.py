@@ -190,7 +190,7 @@ wishes_of_any_kind = st.dictionaries(
 
 
 @given(wish=wishes_of_any_kind)
-@settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_json_at_all_is_a_server_error(vault: Vault, wish: dict[str, Any]) -> None:
     try:
         file = vault.get("/files")["items"][0]
@@ -213,7 +213,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=60)
 
 
 @given(query=st.dictionaries(st.sampled_from(PARAMETERS), texts, max_size=4))
-@settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_query_at_all_is_a_server_error(vault: Vault, query: dict[str, str]) -> None:
     for method, path in (("GET", "/files"), ("GET", "/folders"), ("GET", "/trash"), ("POST", "/files")):
         answer = vault.call(method, path, query_string=query, **(raw(b"x") if method == "POST" else {}))

@@ -106,14 +106,14 @@ def test_a_charset_is_no_obstacle(client: FlaskClient) -> None:
     assert send(client, b'{"name": "a"}', "application/json; charset=utf-8")[0] == 200
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8))
 def test_no_json_is_a_500(client: FlaskClient, value: object) -> None:
     for body in (value, {"name": value}, {"name": "a", "tags": value}, {"name": "a", "number": value, "share": value}):
         assert send(client, json.dumps(body).encode("utf-8", "surrogatepass"))[0] < 500
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200))
 def test_no_bytes_are_a_500(client: FlaskClient, raw: bytes) -> None:
     assert send(client, raw)[0] in {400, 422}

@@ -7,12 +7,12 @@ from flask import render_template, request, url_for
 from flask_babel import format_decimal
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from webapp.errors import HoldfastError
 from webapp.http.devices import device_of
 from webapp.http.formats import ago, exact, size
-from webapp.http.merges import Answer, Choice, choice, merge_page
+from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rows import form_of
 from webapp.services.accounts import AccountChange, AccountFilter, AccountView, Roles
 from webapp.services.cursors import Page
@@ -29,12 +29,17 @@ STATES = {
 ROLES = {"guest": _l("Guest"), "member": _l("Member"), "manager": _l("Manager"), "admin": _l("Administrator")}
 
 
+def _slugs(values: list[str]) -> list[str]:
+    """Of boxes, or of the merge page, where several stand in one text."""
+    return [slug for value in values for slug in value.split(",")]
+
+
 class AccountForm(Input):
     """The form of an account; the quota in GB."""
 
     name: Name
     email: Email
-    roles: Roles = Field(default_factory=list)
+    roles: Annotated[Roles, BeforeValidator(_slugs)] = Field(default_factory=list)
     gigabytes: Annotated[float, Field(ge=0, le=4 * 10**9)] | None = None
 
     def change(self) -> AccountChange:
@@ -81,7 +86,7 @@ def _link(here: str, given: dict[str, str], state: str | None) -> str:
 def account_page(account: AccountView, sessions: Page[SessionView], error: HoldfastError | None) -> str:
     """One account."""
     form = form_of(error)
-    held = request.form.getlist("roles") if "name" in request.form else account.roles
+    held = _slugs(request.form.getlist("roles")) if "name" in request.form else account.roles
     return render_template(
         "accounts/show.html",
         user=account_row(account),
@@ -99,11 +104,13 @@ def form_page(error: HoldfastError | None = None) -> str:
 
 def merge_account(account: AccountView) -> Answer:
     """Theirs and yours, to choose per field."""
-    typed = sorted(request.form.getlist("roles"))
-    fields = [choice("name", _("Name"), account.name), choice("email", _("E-mail"), account.email),
-              choice("gigabytes", _("Quota in GB"), gigabytes(account.byte_limit))]  # fmt: skip
-    if typed and typed != account.roles and len(typed) == len(account.roles) == 1:
-        fields.append(Choice("roles", _("Roles"), account.roles[0], typed[0], role_words))
+    typed = ",".join(sorted(_slugs(request.form.getlist("roles"))))
+    fields = [
+        choice("name", _("Name"), account.name),
+        choice("email", _("E-mail"), account.email),
+        choice("gigabytes", _("Quota in GB"), gigabytes(account.byte_limit)),
+        choice("roles", _("Roles"), ",".join(account.roles), lambda text: roles_words(text.split(",")), typed),
+    ]
     here = url_for("accounts_pages.show_user", user_id=account.id)
     return merge_page(account.name, here, account.version, here, fields)
 

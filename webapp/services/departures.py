@@ -13,6 +13,7 @@ from webapp.models.exports import DataExport
 from webapp.models.files import File
 from webapp.models.folders import Folder
 from webapp.models.idempotency_keys import IdempotencyKey
+from webapp.models.identities import ExternalIdentity
 from webapp.models.invitations import Invitation
 from webapp.models.mails import Digest
 from webapp.models.placements import Placement
@@ -34,7 +35,8 @@ from webapp.services.standings import close_account
 log = structlog.get_logger("webapp.departures")
 NOBODY = "Deleted user"
 PERSONAL: tuple[tuple[type[Any], Any], ...] = (
-    (DataExport, DataExport.user_id), (Credential, Credential.user_id), (UserRole, UserRole.user_id),
+    (ExternalIdentity, ExternalIdentity.user_id), (DataExport, DataExport.user_id),
+    (Credential, Credential.user_id), (UserRole, UserRole.user_id),
     (Digest, Digest.user_id), (IdempotencyKey, IdempotencyKey.user_id), (Placement, Placement.owner_id),
     (Folder, Folder.owner_id), (Session, Session.user_id),
 )  # fmt: skip
