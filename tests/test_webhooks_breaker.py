@@ -1,9 +1,11 @@
 """The breaker of a webhook: a receiver that fails is asked seldom, by one delivery; others wait, nothing is lost."""
 
 import re
+import runpy
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,11 @@ from tests.conftest import csrf_of
 from tests.receiver import Receiver, receiver
 from tests.test_webhooks import Bearer, RunJobs, box, folder, hook, local, log_of, pass_time
 from webapp.config import current_settings, use_settings
-from webapp.db import read_row, read_rows
+from webapp.db import db, read_row, read_rows
 from webapp.infra.clock import now
 from webapp.models.jobs import Job
 from webapp.models.record import any_state
+from webapp.models.webhooks import WebhookDelivery
 from webapp.policies import Actor
 from webapp.services import breakers, deliveries, dispatches, jobs, queues, turns, webhooks, worklists
 from webapp.services.breakers import STRIKES, pause_after
@@ -25,6 +28,7 @@ from webapp.services.worklists import JobFilter
 
 __all__ = ["box", "local"]
 pytestmark = pytest.mark.usefixtures("local")
+ROOT = Path(__file__).resolve().parent.parent
 LANE = 4  # deliveries of one webhook that are under way at once
 
 
@@ -313,3 +317,27 @@ def test_what_a_removed_webhook_was_owed_is_cancelled(
     run_jobs()
     (job,) = worklists.list_jobs(admin, JobFilter(whose="all", name="webhooks.deliver")).items
     assert (job.state, job.error, box.kept) == ("cancelled", "The webhook was removed.", [])
+
+
+def test_what_was_held_before_the_migration_waits_for_its_webhook(
+    admin: Actor, member: Actor, box: Receiver, run_jobs: RunJobs
+) -> None:
+    """Revision 0008 ended the job of a held delivery as done."""
+    revision = runpy.run_path(str(ROOT / "migrations/versions/20261126_0009_breakers.py"))
+    made = hook(admin, box)
+    folders_named(member, "Survey", 3)
+    run_jobs()
+    webhooks.change_webhook(admin, made.id, WebhookChange(enabled=False))
+    first, second, third = log_of(admin, made)
+    with db.engine.connect().execution_options(write=True) as line, line.begin():
+        table = WebhookDelivery.__table__
+        line.execute(table.update().where(table.c.uuid.in_([first.id, second.id])).values(state="held"))
+        line.execute(Job.__table__.delete().where(Job.target_uuid == second.id))  # it was forgotten meanwhile
+        line.exec_driver_sql(revision["REOPEN"])
+        line.exec_driver_sql(revision["WAIT"])
+    assert [one.state for one in log_of(admin, made)] == ["held", "failed", "delivered"]
+    webhooks.change_webhook(admin, made.id, WebhookChange(enabled=True))
+    run_jobs()
+    assert [one.state for one in log_of(admin, made)] == ["delivered", "failed", "delivered"]
+    assert [message.id for message in box.kept].count(first.webhook_id) == 2
+    assert third.state == "delivered"

@@ -79,7 +79,7 @@ def hook_rows(page: Page[WebhookLine]) -> dict[str, Any]:
     """Variables of the list."""
     here = url_for("webhooks_pages.list_webhooks")
     return {
-        "rows": [{**_hook(hook), **_health(hook.health)} for hook in page.items],
+        "rows": [{**_hook(hook), **_health(hook, hook.health)} for hook in page.items],
         "next_url": f"{here}?cursor={page.next_cursor}" if page.next_cursor else None,
     }
 
@@ -90,7 +90,7 @@ def hook_page(hook: WebhookView, health: WebhookHealthView, page: Page[DeliveryV
     base = f"{here}?state={state}&" if state else f"{here}?"
     return render_template(
         "webhooks/show.html",
-        hook={**_hook(hook), **_health(health)},
+        hook={**_hook(hook), **_health(hook, health)},
         rows=[_delivery(hook, each) for each in page.items],
         next_url=f"{base}cursor={page.next_cursor}" if page.next_cursor else None,
         states=[(_("All"), here, "plain", state is None)]
@@ -176,10 +176,12 @@ def _hook(hook: WebhookView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _health(health: WebhookHealthView) -> dict[str, Any]:
+def _health(hook: WebhookView, health: WebhookHealthView) -> dict[str, Any]:
     good, bad = health.last_success_at, health.last_failure_at
     return {
-        "failing": health.failing_since is not None, "failures": health.failures,
+        **({"state_text": _("Failing"), "tone": "bad"} if hook.enabled and health.failing_since else {}),
+        "failing": health.failing_since is not None, "failing_ago": ago(health.failing_since),
+        "failures": health.failures,
         "next_try_text": ago(health.next_try_at), "next_try_exact": exact(health.next_try_at),
         "failing_text": exact(health.failing_since), "success": good, "success_text": ago(good) or _("never"),
         "success_exact": exact(good), "failure": bad, "failure_text": ago(bad) or _("never"),
