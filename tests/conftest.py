@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as trials
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, delete, insert, update
 
 from tests.servers import absent
 from tests.vault import Vault, empty_store
@@ -22,8 +22,9 @@ from webapp.app import create_app
 from webapp.config import Settings, load_settings, use_settings
 from webapp.db import Base, db
 from webapp.infra import ids
+from webapp.models.roles import Role, RolePermission
 from webapp.models.users import Quota
-from webapp.policies import Actor
+from webapp.policies import ADMIN, BUILT_IN, Actor, default_permissions
 from webapp.services import fanout, passwords, sessions, users
 from webapp.services.caches import layers
 
@@ -96,11 +97,22 @@ def migrate(application: Flask) -> None:
 
 
 def empty(application: Flask) -> None:
-    """Delete every row, children first."""
+    """Delete every row, children first, but for what migrations plant: the built-in roles as they are at first."""
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():
         for table in reversed(Base.metadata.sorted_tables):
             if table.name not in {"node_leases", "alembic_version"}:
                 connection.execute(delete(table))
+        plant_roles(connection)
+
+
+def plant_roles(connection: Connection) -> None:
+    """The built-in roles; tests/test_roles.py proves that the migrations plant the same."""
+    for number, (slug, (name, about)) in enumerate(BUILT_IN.items(), 1):
+        row = {"id": number, "slug": slug, "name": name, "about": about, "built_in": True}
+        connection.execute(insert(Role).values(row))
+        held = default_permissions(slug) if slug != ADMIN else ()
+        for permission in sorted(held):
+            connection.execute(insert(RolePermission).values(role=slug, permission=permission))
 
 
 @pytest.fixture(autouse=True)

@@ -119,6 +119,12 @@ def fill(program: Program) -> Paths:
     for email in ("pilot@harbour.example", "quay.master@harbour.example"):
         program.call("POST", "/invitations", json={"email": email})
     program.call("POST", "/exports")
+    reader = {
+        "name": "Auditors",
+        "about": "Look at everything, touch nothing",
+        "permissions": ["files.read", "queues.read"],
+    }
+    role = program.call("POST", "/roles", json=reader)["id"]
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
@@ -140,6 +146,9 @@ def fill(program: Program) -> Paths:
         "health": "/admin/health",
         "settings": "/admin/settings",
         "mail": "/admin/mail",
+        "roles": "/admin/roles",
+        "role": f"/admin/roles/{role}",
+        "new-role": "/admin/roles/new",
         "schedules": "/admin/schedules",
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",

@@ -26,6 +26,7 @@ FILE, FOLDER, TRASHED = "/files/<uuid:file_id>", "/folders/<uuid:folder_id>", "/
 IDENTITY = "/identities/<uuid:identity_id>"
 SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
 USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
+ROLE = "/roles/<uuid:role_id>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -41,13 +42,14 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     USER: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     f"{USER}/sessions/<uuid:session_id>": {"DELETE": {}},
     INVITATION: {"DELETE": {}},
+    ROLE: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
 }
 WITHOUT_VERSION = {
     ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
-READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER,
+READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
@@ -100,6 +102,7 @@ def objects(
     theirs = program.get(f"/users/{user['id']}/sessions")["items"][0]
     export = good(program.call("POST", "/exports"), 201).json
     invitation = good(program.call("POST", "/invitations", json={"email": "bo@harbour.example"}), 201).json
+    role = good(program.call("POST", "/roles", json={"name": "Mine", "permissions": ["files.read"]}), 201).json
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content",
@@ -111,6 +114,7 @@ def objects(
         f"{USER}/sessions/<uuid:session_id>": f"/users/{user['id']}/sessions/{theirs['id']}",
         "/exports/<uuid:export_id>": f"/exports/{export['id']}",
         "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
+        ROLE: f"/roles/{role['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)
 
@@ -127,7 +131,10 @@ def rules(app: Flask, side: str) -> list[tuple[str, str, str]]:
 
 def shown(objects: Objects) -> list[Any]:
     """All that could change, as programs see it."""
-    lists = [objects.get(path) for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders", "/identities")]
+    lists = [
+        objects.get(path)
+        for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders", "/identities", "/roles")
+    ]
     for session in lists[0]["items"]:
         session["seen_at"] = session["expires_at"] = None
     lists += [objects.get("/users"), objects.get("/invitations"), objects.get(f"{objects.at[USER]}/sessions")]
@@ -331,6 +338,10 @@ FORMS = [
          field(HOOK, "enabled"), True, False),
     Form("webhooks_pages.delete_webhook", "/admin{hook}/removal", {}, patched(HOOK, name="Theirs"),
          field(HOOK, "name"), None, False),
+    Form("roles_pages.change_role", "/admin{role}", {"name": "Yours", "permissions": "files.read"},
+         patched(ROLE, name="Theirs"), field(ROLE, "name"), "Yours"),
+    Form("roles_pages.delete_role", "/admin{role}/removal", {}, patched(ROLE, name="Theirs"), field(ROLE, "name"), None,
+         False),
 ]  # fmt: skip
 
 
@@ -350,7 +361,7 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
     names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
-             "invitation": INVITATION}  # fmt: skip
+             "invitation": INVITATION, "role": ROLE}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
     return page, "2" if "{trash}" in form.page else "1"
 

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
 from webapp.infra.ids import release_node
-from webapp.policies import MEMBER
+from webapp.policies import BUILT_IN, MEMBER
 from webapp.services import seeds, setup, standings, users
 from webapp.services.users import NewUser
 
@@ -32,7 +32,7 @@ def check_config() -> None:
 @accounts.command("create")
 @click.option("--email", required=True)
 @click.option("--name", required=True)
-@click.option("--role", type=click.Choice(users.assignable_roles()), default=MEMBER, show_default=True)
+@click.option("--role", type=click.Choice(tuple(BUILT_IN)), default=MEMBER, show_default=True)
 def create_user(email: str, name: str, role: str) -> None:
     """Make an account. The password is asked for, or read from the first line of standard input."""
     asked = sys.stdin.isatty()

@@ -1,5 +1,9 @@
-"""Every permission, who holds it by default, and the actor who is asked for it."""
+"""Every permission, which built-in roles hold it at first, and the actor who is asked for it.
 
+What a role holds now stands in its rows (models/roles.py); a permission added here needs its rows from a migration.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -7,7 +11,7 @@ from webapp.errors import Refused, Unauthenticated
 
 MEMBER, MANAGER, ADMIN, GUEST = "member", "manager", "admin", "guest"
 
-# permission: (what it allows, roles that hold it by default)
+# permission: (what it allows, built-in roles that hold it at first)
 PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "account.read": ("See one's own profile and sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "account.write": ("Change one's own profile and end sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
@@ -15,6 +19,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
     "events.read": ("Hear what happens to one's own jobs and files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "roles.read": ("See roles and what they allow", frozenset({ADMIN})),
+    "roles.write": ("Make, change and remove roles, never beyond what one may do oneself", frozenset({ADMIN})),
     "health.read": ("See the condition of the vault and its servers", frozenset({ADMIN})),
     "health.write": ("Empty caches", frozenset({ADMIN})),
     "schedules.read": ("See when upkeep and other recurring jobs run", frozenset({ADMIN})),
@@ -35,9 +41,23 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
 }
 
 
-def permissions_of(roles: frozenset[str]) -> frozenset[str]:
-    """All permissions that any of these roles holds."""
-    return frozenset(name for name, (_, holders) in PERMISSIONS.items() if holders & roles)
+# slug: (name, what it is for)
+BUILT_IN: dict[str, tuple[str, str]] = {
+    ADMIN: ("Administrator", "May do everything, always"),
+    MANAGER: ("Manager", "Works with files like a member, sees all accounts and invites people"),
+    MEMBER: ("Member", "Stores and shares files"),
+    GUEST: ("Guest", "Sees and downloads files, changes none"),
+}
+
+
+def default_permissions(role: str) -> frozenset[str]:
+    """What a built-in role holds at first."""
+    return frozenset(name for name, (_, holders) in PERMISSIONS.items() if role in holders)
+
+
+def permissions_of(roles: frozenset[str], held: Iterable[str] = ()) -> frozenset[str]:
+    """What these roles allow whose rows hold these permissions; an administrator may everything, whatever the rows."""
+    return frozenset(PERMISSIONS) if ADMIN in roles else frozenset(held) & PERMISSIONS.keys()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,12 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     other = {"name": "Noor", "email": "noor@harbour.example", "roles": ["member", "manager"]}
     user = program.call("POST", "/users", json=other)["id"]
     program.call("POST", "/invitations", json={"email": "bo@harbour.example"})
+    wish = {"name": "Auditors", "about": "Look, touch nothing", "permissions": ["files.read"]}
+    role = program.call("POST", "/roles", json=wish)["id"]
     paths = {
+        "roles": "/admin/roles",
+        "new role": "/admin/roles/new",
+        "role": f"/admin/roles/{role}",
         "mail": "/admin/mail",
         "users": "/admin/users",
         "no users": "/admin/users?q=nobody-of-this-name",

@@ -12,13 +12,16 @@ from pydantic import BeforeValidator, Field
 from webapp.errors import HoldfastError
 from webapp.http.devices import device_of
 from webapp.http.formats import ago, exact, size
+from webapp.http.guard import current_actor
 from webapp.http.merges import Answer, choice, merge_page
+from webapp.http.rolerows import role_words
 from webapp.http.rows import form_of
 from webapp.services.accounts import AccountChange, AccountFilter, AccountView, Roles
 from webapp.services.cursors import Page
-from webapp.services.inputs import Input
+from webapp.services.inputs import Input, split_commas
+from webapp.services.roles import assignable_roles
 from webapp.services.sessions import SessionView
-from webapp.services.users import Email, Name, assignable_roles
+from webapp.services.users import Email, Name
 
 GB = 10**9
 STATES = {
@@ -26,12 +29,6 @@ STATES = {
     "suspended": (_l("Suspended"), "warn"),
     "deleted": (_l("Deleted"), "bad"),
 }
-ROLES = {"guest": _l("Guest"), "member": _l("Member"), "manager": _l("Manager"), "admin": _l("Administrator")}
-
-
-def _slugs(values: list[str]) -> list[str]:
-    """Of boxes, or of the merge page, where several stand in one text."""
-    return [slug for value in values for slug in value.split(",")]
 
 
 class AccountForm(Input):
@@ -39,7 +36,7 @@ class AccountForm(Input):
 
     name: Name
     email: Email
-    roles: Annotated[Roles, BeforeValidator(_slugs)] = Field(default_factory=list)
+    roles: Annotated[Roles, BeforeValidator(split_commas)] = Field(default_factory=list)
     gigabytes: Annotated[float, Field(ge=0, le=4 * 10**9)] | None = None
 
     def change(self) -> AccountChange:
@@ -47,11 +44,6 @@ class AccountForm(Input):
         limit = None if self.gigabytes is None else round(self.gigabytes * GB)
         given = {} if limit is None else {"byte_limit": limit}
         return AccountChange(name=self.name, email=self.email, roles=self.roles or None, **given)
-
-
-def role_words(role: str) -> str:
-    """What people call a role."""
-    return str(ROLES.get(role, role))
 
 
 def roles_words(roles: list[str]) -> str:
@@ -69,7 +61,7 @@ def list_page(page: Page[AccountView], query: AccountFilter) -> str:
         next_url=f"{here}?{urlencode({**given, 'cursor': page.next_cursor})}" if page.next_cursor else None,
         states=[(_("All"), _link(here, given, None), "plain", query.state is None)]
         + [(str(text), _link(here, given, name), tone, query.state == name) for name, (text, tone) in STATES.items()],
-        roles=[("", _("Any role")), *((role, role_words(role)) for role in assignable_roles())],
+        roles=[("", _("Any role")), *((slug, text) for slug, text, _held in _role_boxes([]))],
         sorts=[("name", _("By name")), ("email", _("By e-mail")), ("-created_at", _("Newest first")),
                ("created_at", _("Oldest first"))],
         filters=given,
@@ -86,7 +78,7 @@ def _link(here: str, given: dict[str, str], state: str | None) -> str:
 def account_page(account: AccountView, sessions: Page[SessionView], error: HoldfastError | None) -> str:
     """One account."""
     form = form_of(error)
-    held = _slugs(request.form.getlist("roles")) if "name" in request.form else account.roles
+    held = split_commas(request.form.getlist("roles")) if "name" in request.form else account.roles
     return render_template(
         "accounts/show.html",
         user=account_row(account),
@@ -104,7 +96,7 @@ def form_page(error: HoldfastError | None = None) -> str:
 
 def merge_account(account: AccountView) -> Answer:
     """Theirs and yours, to choose per field."""
-    typed = ",".join(sorted(_slugs(request.form.getlist("roles"))))
+    typed = ",".join(sorted(split_commas(request.form.getlist("roles"))))
     fields = [
         choice("name", _("Name"), account.name),
         choice("email", _("E-mail"), account.email),
@@ -144,8 +136,9 @@ def account_row(account: AccountView) -> dict[str, Any]:
 
 
 def _role_boxes(held: list[str]) -> list[tuple[str, str, bool]]:
-    known = assignable_roles()
-    return [(role, role_words(role), role in held) for role in (*known, *(r for r in held if r not in known))]
+    """Those that the actor may give or take, and those that the account holds all the same."""
+    words = {role.slug: role_words(role.slug, role.name) for role in assignable_roles(current_actor())}
+    return [(slug, text, slug in held) for slug, text in {**{h: role_words(h) for h in held}, **words}.items()]
 
 
 def _session(account: AccountView, session: SessionView) -> dict[str, Any]:

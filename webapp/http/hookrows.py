@@ -15,7 +15,8 @@ from webapp.http.rows import form_of
 from webapp.infra.clock import now
 from webapp.services.cursors import Page
 from webapp.services.deliveries import AttemptView, DeliveryCard, DeliveryView
-from webapp.services.webhooks import NewSecretView, WebhookHealthView, WebhookLine, WebhookView, split_events
+from webapp.services.inputs import split_commas
+from webapp.services.webhooks import NewSecretView, WebhookHealthView, WebhookLine, WebhookView
 
 # What can be ticked: (kind, words, its events), all of HAPPENINGS.
 EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
@@ -47,6 +48,9 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("password.reset", _l("Reset")),
     )),
     ("export", _l("Exports of one's data"), (("export.asked", _l("Asked for")),)),
+    ("role", _l("Roles"), (
+        ("role.created", _l("Created")), ("role.changed", _l("Changed")), ("role.deleted", _l("Removed")),
+    )),
     ("identity", _l("Linked accounts"), (("identity.linked", _l("Linked")), ("identity.unlinked", _l("Unlinked")))),
     ("session", _l("Sign-ins"), (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
@@ -115,7 +119,7 @@ def delivery_page(hook: WebhookView, card: DeliveryCard) -> str:
 def form_page(hook: WebhookView | None = None, error: Invalid | Conflict | None = None) -> str:
     """The form for a new webhook or for one that is changed, with what was typed."""
     typed = request.method == "POST"
-    chosen = split_events(request.form.getlist("events")) if typed else hook.events if hook else ["file.*"]
+    chosen = split_commas(request.form.getlist("events")) if typed else hook.events if hook else ["file.*"]
     groups = [
         {"kind": f"{kind}.*", "words": str(words), "whole": f"{kind}.*" in chosen,
          "events": [(name, str(text), name in chosen) for name, text in events]}
@@ -140,7 +144,7 @@ def events_text(events: Iterable[str]) -> str:
 def merge_hook(hook: WebhookView) -> Answer:
     """Theirs and yours, to choose per field."""
     here = url_for("webhooks_pages.show_webhook", webhook_id=hook.id)
-    typed = events_text(split_events(request.form.getlist("events")))
+    typed = events_text(split_commas(request.form.getlist("events")))
     fields = [choice("name", _("Name"), hook.name), choice("url", _("Address"), hook.url),
               choice("events", _("Events"), events_text(hook.events), yours=typed)]  # fmt: skip
     return merge_page(

@@ -7,13 +7,13 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
 from webapp.errors import HoldfastError
-from webapp.http.accountrows import role_words
 from webapp.http.formats import ago, exact
+from webapp.http.rolerows import role_words
 from webapp.http.rows import form_of
-from webapp.policies import Actor, permissions_of
+from webapp.policies import Actor
 from webapp.services.cursors import Page
 from webapp.services.invitations import InvitationFilter, InvitationView
-from webapp.services.users import assignable_roles
+from webapp.services.roles import assignable_roles
 
 STATES = {
     "open": (_l("Open"), "info"),
@@ -28,7 +28,6 @@ def list_page(
     """The list, and the form with what was typed."""
     here = url_for("invitations_pages.list_invitations")
     base = f"{here}?state={query.state}&" if query.state else f"{here}?"
-    mine = [role for role in assignable_roles() if permissions_of(frozenset({role})) <= actor.permissions]
     return render_template(
         "invitations/index.html",
         rows=[_row(invitation) for invitation in page.items],
@@ -36,7 +35,7 @@ def list_page(
         states=[(_("All"), here, "plain", query.state is None)]
         + [(str(text), f"{here}?state={name}", tone, query.state == name) for name, (text, tone) in STATES.items()],
         form=form_of(error, field="email"),
-        roles=[(role, role_words(role)) for role in mine],
+        roles=[(role.slug, role_words(role.slug, role.name)) for role in assignable_roles(actor)],
     )
 
 

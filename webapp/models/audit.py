@@ -20,6 +20,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "email": ("change_asked",),
     "password": ("changed", "refused", "reset_asked", "reset_sent", "reset"),
     "export": ("asked",),
+    "role": ("created", "changed", "deleted"),
     "identity": ("linked", "unlinked"),
     "session": ("started", "ended", "refused"),
     "job": ("replayed", "cancelled", "discarded"),

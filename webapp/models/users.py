@@ -39,12 +39,12 @@ class Credential(Base):
 
 
 class UserRole(Base):
-    """A role held by a user; what it allows stands in policies.py."""
+    """A role held by a user, by its slug; what it allows stands in models/roles.py."""
 
     __tablename__ = "user_roles"
 
     user_id: Mapped[int] = mapped_column(BIG, ForeignKey("users.id"), primary_key=True)
-    role: Mapped[str] = mapped_column(String(40), primary_key=True)
+    role: Mapped[str] = mapped_column(String(40), ForeignKey("roles.slug"), primary_key=True)
 
 
 class Quota(Base):

@@ -25,6 +25,7 @@ from webapp.services.inputs import Input, Line
 from webapp.services.mails import Recipient, send_mail
 from webapp.services.passwords import Password
 from webapp.services.resets import send_reset_link
+from webapp.services.roles import check_role_change
 from webapp.services.sessions import forget_identities
 from webapp.services.users import Email, Name, Person, email_key, hash_new_password, insert_user, refuse_beyond
 
@@ -208,9 +209,7 @@ def _new_roles(actor: Actor, user: User, held: frozenset[str], wish: AccountChan
     wanted = frozenset(wish.roles) if wish.roles is not None else held
     if wanted == held:
         return {}
-    refuse_beyond(actor, wanted - held)
-    if ADMIN in held - wanted and user.id == actor.id:
-        raise Conflict("You cannot take the administrator's role from yourself; another one can.", code="own_role")
+    check_role_change(actor, user.id, held, wanted)
     db.session.execute(delete(UserRole).where(UserRole.user_id == user.id, UserRole.role.in_(held - wanted)))
     db.session.add_all([UserRole(user_id=user.id, role=role) for role in wanted - held])
     return {"roles": (sorted(held), sorted(wanted))}

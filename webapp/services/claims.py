@@ -9,8 +9,9 @@ from webapp.db import after_commit, db
 from webapp.infra.idtokens import Claimed
 from webapp.issuers import Issuer
 from webapp.models.users import UserRole, any_role_of, any_user_with
-from webapp.policies import ADMIN, Actor, permissions_of
+from webapp.policies import ADMIN, Actor
 from webapp.services.events import Target, record
+from webapp.services.roles import permissions_held
 from webapp.services.sessions import forget_identities
 
 log = structlog.get_logger("webapp.oidc")
@@ -33,7 +34,7 @@ def settle_roles(issuer: Issuer, claimed: Claimed, actor: Actor) -> Actor:
                {"roles": (sorted(held), sorted((held | gained) - lost)), "issuer": (None, issuer.name)})  # fmt: skip
         after_commit(forget_identities)
     roles = frozenset((held | gained) - lost)
-    return replace(actor, roles=roles, permissions=permissions_of(roles))
+    return replace(actor, roles=roles, permissions=permissions_held(roles))
 
 
 def _change(user_id: int, gained: set[str], lost: set[str]) -> None:

@@ -70,3 +70,10 @@ def without_hidden(text: str) -> str:
     if any(unicodedata.category(character) in HIDDEN for character in text):
         raise PydanticCustomError("hidden_character", "Control characters and broken characters are not accepted")
     return text
+
+
+def split_commas(values: Any) -> Any:
+    """The values of a form's field that holds several: boxes that are ticked, or text with commas between them."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        return values
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]

@@ -15,10 +15,11 @@ from webapp.models.files import File
 from webapp.models.folders import Folder
 from webapp.models.record import any_state, live
 from webapp.models.users import any_role_of, live_user_by_email
-from webapp.policies import Actor, permissions_of
+from webapp.policies import Actor
 from webapp.services.files import NewFile, create_file, replace_content
 from webapp.services.folders import NewFolder, create_folder
 from webapp.services.names import name_key
+from webapp.services.roles import permissions_held
 from webapp.services.trash import trash_file
 from webapp.services.users import NewUser, create_user, email_key
 
@@ -92,7 +93,7 @@ def seed_person(person: SeedPerson, password: str) -> tuple[Actor, bool]:
         ), True
     roles = frozenset(db.session.scalars(any_role_of(user.id)))
     found = Actor(
-        id=user.id, uuid=user.uuid, email=user.email, name=user.name, roles=roles, permissions=permissions_of(roles)
+        id=user.id, uuid=user.uuid, email=user.email, name=user.name, roles=roles, permissions=permissions_held(roles)
     )
     return found, False
 

@@ -115,9 +115,9 @@ def actor_of(identity: Identity, origin: Origin) -> Actor:
 
 def identity_from(row: Any) -> Identity:
     """The identity in a row of `live_identity`."""
-    roles = frozenset((row.roles or "").split(",")) - {""}
+    roles, held = (frozenset((text or "").split(",")) - {""} for text in (row.roles, row.permissions))
     fields = {name: getattr(row, name) for name in Identity.__struct_fields__ if name not in {"roles", "permissions"}}
-    return Identity(roles=roles, permissions=permissions_of(roles), **fields)
+    return Identity(roles=roles, permissions=permissions_of(roles, held), **fields)
 
 
 def forget_identities() -> None:

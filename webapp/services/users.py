@@ -15,15 +15,16 @@ from webapp.config import current_settings
 from webapp.db import after_commit, db, transactional
 from webapp.errors import Conflict, Invalid, Missing, Refused, Stale
 from webapp.infra.clock import now
+from webapp.models.record import live
+from webapp.models.roles import Role
 from webapp.models.users import Credential, Quota, User, UserRole, any_role_of, live_user, live_user_by_email
-from webapp.policies import MEMBER, Actor, permissions_of, system_actor
+from webapp.policies import MEMBER, Actor, system_actor
 from webapp.services import passwords
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line
 from webapp.services.passwords import Password
+from webapp.services.roles import permissions_held
 from webapp.services.sessions import forget_identities, identity_of
-
-ROLES = ("guest", "member", "manager", "admin")  # from the least to the most powerful
 
 
 def _email(address: str) -> str:
@@ -83,17 +84,13 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-def assignable_roles() -> tuple[str, ...]:
-    """Slugs of the roles that an account may be given, from the least to the most powerful."""
-    return ROLES
-
-
 def refuse_beyond(actor: Actor, roles: frozenset[str], field: str = "roles") -> None:
     """Raise Invalid for a role that there is not, Refused for roles that allow more than the actor may."""
-    if unknown := sorted(roles - frozenset(assignable_roles())):
+    known = set(db.session.scalars(live(Role, Role.slug).where(Role.slug.in_(roles))))
+    if unknown := sorted(roles - known):
         raise Invalid.field(field, "unknown_role", f"There is no role {unknown[0]}.")
-    if not permissions_of(roles) <= actor.permissions:
-        raise Refused("You cannot give or take a role that allows more than you may yourself.", code="beyond_you")
+    if not permissions_held(roles) <= actor.permissions:
+        raise Refused("You cannot give or take a role that allows more than you may yourself.", code="beyond_yours")
 
 
 def email_key(email: str) -> str:
@@ -138,7 +135,7 @@ def insert_user(actor: Actor, wish: Person, role: str, password_hash: str | None
     record(actor, "user.created", Target("user", user.uuid, owner_id=user.id), {"role": (None, role)})
     roles = frozenset({role})
     return Actor(id=user.id, uuid=user.uuid, email=user.email, name=user.name, roles=roles,
-                 permissions=permissions_of(roles), address=actor.address, agent=actor.agent,
+                 permissions=permissions_held(roles), address=actor.address, agent=actor.agent,
                  request_id=actor.request_id)  # fmt: skip
 
 

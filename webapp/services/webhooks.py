@@ -26,7 +26,7 @@ from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
 from webapp.services.fanout import forget_filters
 from webapp.services.folders import check_version
-from webapp.services.inputs import Input, Line
+from webapp.services.inputs import Input, Line, split_commas
 from webapp.services.turns import cancel_lane, renew_lane
 
 OVERLAP = timedelta(hours=24)  # in which the former secret signs, too
@@ -70,17 +70,10 @@ class NewWebhook(Input):
     events: Events
 
 
-def split_events(values: Any) -> Any:
-    """The filters of a form: boxes that are ticked, and a field that holds several, separated by commas."""
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        return values
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
-
-
 class WebhookForm(NewWebhook):
     """The same from a page."""
 
-    events: Annotated[Events, BeforeValidator(split_events)]
+    events: Annotated[Events, BeforeValidator(split_commas)]
 
 
 class WebhookChange(Input):
