@@ -124,7 +124,7 @@ def test_the_last_administrator_stays_and_nobody_takes_that_role_from_herself(
     office: Vault, admin: Actor, person: Callable[..., Actor], bearer: Bearer
 ) -> None:
     mine = f"/users/{admin.uuid}"
-    problem(office.change(mine, roles=["member"]), 409, "own_role")
+    problem(office.change(mine, roles=["member"]), 409, "own_admin_role")
     problem(office.call("POST", f"{mine}/suspension"), 409, "own_account")
     problem(office.call("DELETE", mine), 409, "own_account")
     second = person("zoe", role="admin")
@@ -162,7 +162,7 @@ def test_who_may_less_changes_nobody_and_invites_no_administrator(
     assert names(manager.get("/users")) == ["Ana", "Mira", "Zoe"]
     problem(manager.change(f"/users/{member.uuid}", name="X"), 403)
     problem(manager.call("POST", f"/users/{member.uuid}/suspension"), 403)
-    problem(manager.call("POST", "/invitations", json={"email": "a@b.de", "role": "admin"}), 403, "beyond_you")
+    problem(manager.call("POST", "/invitations", json={"email": "a@b.de", "role": "admin"}), 403, "beyond_yours")
     good(manager.call("POST", "/invitations", json={"email": "a@b.de", "role": "manager"}), 201)
     for path in ("/users", f"/users/{admin.uuid}", "/invitations"):
         problem(ordinary.call("GET", path), 403)
