@@ -11,6 +11,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.test_serve import EMAIL, PASSWORD, Vault
+from webapp.errors import Unavailable
+from webapp.extensions import USER
+from webapp.http.slots import Slots
 
 THREADS = 6
 LOGIN = "POST /api/v1/auth/login HTTP/1.1\r\nHost: vault\r\nContent-Type: application/json\r\n"
@@ -52,6 +55,47 @@ def test_bodies_that_never_come_leave_threads_for_the_others(served: Vault) -> N
                 refused += b" 503 " in line.recv(4096)
         assert refused >= len(lines) - THREADS
     assert served.token()  # and afterwards all is as before
+
+
+def test_bodies_of_strangers_leave_slots_for_accounts(served: Vault) -> None:
+    token = served.token()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
+    with ExitStack() as stack:
+        for _ in range(2 * THREADS):
+            stalled(stack, served, LOGIN + "Content-Length: 1000\r\n\r\n{")
+        for number in range(3):
+            upload = Request(f"{served.url}/api/v1/files?name=mine-{number}.txt", b"mine", headers)
+            with urlopen(upload, timeout=60) as answer:
+                assert answer.status == 201
+
+
+def took(slots: Slots, network: str, user: str | None = None) -> bool:
+    """Whether a slow transfer from there was let in."""
+    environ = {"REMOTE_ADDR": network} | ({USER: user} if user else {})
+    with suppress(Unavailable):
+        slots.take(environ)
+        return True
+    return False
+
+
+def test_strangers_get_half_of_the_slots_and_no_network_all_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.http.slots.PATIENCE", 0)
+    slots = Slots(lambda *_: (), 32)
+    assert [took(slots, "10.0.0.1") for _ in range(4)] == [True] * 3 + [False]
+    assert took(slots, "2001:db8::1")
+    assert took(slots, "2001:db8::2")
+    assert not took(slots, "10.0.0.9"), "strangers have five together"
+    assert [took(slots, "10.0.0.1", "ana") for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_slot_that_is_given_back_is_free_in_every_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.http.slots.PATIENCE", 0)
+    slots = Slots(lambda *_: (), 3)
+    for user in ("ana", None, None):
+        environ = {"REMOTE_ADDR": "10.0.0.1"} | ({USER: user} if user else {})
+        slot = slots.take(environ)
+        assert not took(slots, "10.0.0.1", user)
+        slots.leave(slot)
 
 
 def drip(vault: Vault, seconds: float) -> list[float]:

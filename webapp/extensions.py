@@ -29,11 +29,17 @@ from webapp.services.sessions import Origin
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("en",)
+USER = "holdfast.user"  # in the environ of a request: who asks, once that is known
 
 
 def address_key() -> str:
+    """The network that the present request comes from."""
+    return network_of(request.environ)
+
+
+def network_of(environ: dict[str, Any]) -> str:
     """The client's address; of IPv6 the /64 network, all of which one client may own."""
-    address = request.remote_addr or "unknown"
+    address: str = environ.get("REMOTE_ADDR") or "unknown"
     if ":" not in address:
         return address
     try:
@@ -74,7 +80,7 @@ def _actor_of(_request: Request) -> Actor | None:
         secret = session.get("sid")
         actor = sessions.actor_of_cookie(secret, origin_of_request()) if isinstance(secret, str) else None
     if actor is not None:
-        request.environ["holdfast.user"] = actor.uuid
+        request.environ[USER] = actor.uuid
     return actor
 
 

@@ -12,6 +12,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from uuid_utils import uuid7
 
 from webapp.db import tally
+from webapp.extensions import USER
 from webapp.http.metrics import observe
 from webapp.infra.logs import REDACTED, SECRET_NAME, Bound
 
@@ -64,7 +65,7 @@ def _write(environ: Environ, status: int, seconds: float) -> None:
     observe(method, route, status, seconds)
     path = environ.get("PATH_INFO", "")
     write = Bound.requests.debug if status < 400 and path.startswith(QUIET) else Bound.requests.info
-    user = environ.get("holdfast.user")
+    user = environ.get(USER)
     write(
         "request",
         user=None if user is None else str(user),
