@@ -280,6 +280,8 @@ def test_pausing_stops_and_resuming_does_not_catch_up(
 @pytest.mark.parametrize(("wish", "field"), [
     ({"cron": "0 0 31 2 *"}, "cron"), ({"cron": "every day"}, "cron"), ({"cron": ""}, "cron"), ({"cron": None}, "cron"),
     ({"cron": "* * * * * *"}, "cron"), ({"cron": "0 0 * * *\n"  "1"}, "cron"), ({"zone": "Mars/Olympus"}, "zone"),
+    ({"zone": "localtime"}, "zone"), ({"zone": "Factory"}, "zone"),
+    ({"cron": "*/99999 * * * *"}, "cron"), ({"cron": "0 0-6,8/24 * * *"}, "cron"), ({"cron": "0 0 * 1/13 *"}, "cron"),
     ({"zone": ""}, "zone"), ({"catch_up": "all"}, "catch_up"), ({"enabled": "yes"}, "enabled"),
     ({"job": "files.sniff"}, "job"), ({"name": "x"}, "name"), ({"args": {}}, "args"), ({"next_at": None}, "next_at"),
 ])  # fmt: skip
@@ -298,6 +300,8 @@ def test_a_firing_that_is_only_tried_is_computed_and_changes_nothing(office: Cal
     assert tried["items"][0][4:] == "-02-29T12:00:00Z"
     problem(office("GET", path, query_string={"cron": "0 0 30 2 *"}), 422)
     problem(office("GET", path, query_string={"zone": "Mars"}), 422)
+    problem(office("GET", path, query_string={"cron": "*/60 * * * *"}), 422)
+    assert "*/59" in good(office("GET", path, query_string={"cron": "*/59 * * * *"})).text
     assert one(office) == row
 
 

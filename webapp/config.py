@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from email.utils import parseaddr
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "
 REDIS_SCHEMES = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
 VERSION = "0.1.0"
 QUEUES = ("default", "files", "mail", "webhooks", "upkeep")
+PLACEHOLDERS = {"localtime", "Factory"}  # a link to the machine's own zone; what no zone was chosen for
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
@@ -121,7 +123,7 @@ class Settings(BaseModel):
     @field_validator("tz")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in time_zones():
             raise ValueError("is not a time zone of the IANA database")
         return value
 
@@ -282,6 +284,12 @@ class Settings(BaseModel):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.tz)
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of the IANA database; what is called by another name depends on the machine."""
+    return frozenset(available_timezones() - PLACEHOLDERS)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

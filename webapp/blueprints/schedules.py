@@ -1,12 +1,12 @@
 """Schedules, for administrators: when upkeep runs, changing, pausing and running it now."""
 
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
+from webapp.config import time_zones
 from webapp.errors import Conflict, Invalid, Stale
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
@@ -129,7 +129,7 @@ def _page(schedule: ScheduleView, error: Invalid | None = None) -> str:
         "schedules/show.html",
         schedule=schedule_row(current_actor(), schedule),
         form=form,
-        zones=[(name, zone_words(name)) for name in sorted(available_timezones())],
+        zones=[(name, zone_words(name)) for name in sorted(time_zones())],
         catch_ups=list(CATCH_UPS.items()),
         **_preview(schedule.id, FiringQuery.model_construct(cron=typed.get("cron"), zone=typed.get("zone"))),
     )

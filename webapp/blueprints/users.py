@@ -1,12 +1,11 @@
 """One's own account: for people and for programs."""
 
-from zoneinfo import available_timezones
-
 import msgspec
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
+from webapp.config import time_zones
 from webapp.errors import Invalid, Stale
 from webapp.http.accountrows import roles_words
 from webapp.http.answers import gives
@@ -68,5 +67,5 @@ def _account_page(error: Invalid | None = None) -> str:
     mine = users.show_me(current_actor())
     shown = {**msgspec.structs.asdict(mine), "created_text": ago(mine.created_at),
              "roles_text": roles_words(mine.roles)}  # fmt: skip
-    zones = [(name, zone_words(name)) for name in ("", *sorted(available_timezones()))]
+    zones = [(name, zone_words(name)) for name in ("", *sorted(time_zones()))]
     return render_template("users/account.html", user=shown, form=form_of(error), time_zones=zones)

@@ -14,6 +14,8 @@ from webapp.errors import Invalid
 MOST_CHARACTERS = 100
 NEVER = "This time never comes, such as 31 February."
 FIVE = "Give five fields: minute, hour, day of month, month, day of week."
+STEPS = (59, 23, 31, 12, 7)  # the largest of each field
+TOO_WIDE = "A step is at most as wide as its field: 59 minutes, 23 hours, 31 days, 12 months, 7 days of the week."
 FAULTS = {
     "Bad minute": "The minute is not one that cron knows: 0 to 59, *, */15, 0,30.",
     "Bad hour": "The hour is not one that cron knows: 0 to 23, *, */6, 8-18.",
@@ -39,6 +41,18 @@ def firings(cron: str, zone: str, moment: datetime) -> Iterator[datetime]:
         if instant > moment:  # in the hour that comes twice the library may name its first coming once more
             yield instant
             moment = instant
+
+
+def refuse_wide_steps(cron: str) -> None:
+    """Raise Invalid where a step leaves its field at once, such as */99999: cron would fire at the first value alone.
+
+    For what people type; what is stored goes on firing.
+    """
+    for field, most in zip(cron.split(), STEPS, strict=False):
+        for term in field.split(","):
+            step = term.partition("/")[2]
+            if step.isdecimal() and int(step) > most:
+                raise Invalid.field("cron", "cron", TOO_WIDE)
 
 
 def _parsed(cron: str, zone: str, moment: datetime) -> CronSim:

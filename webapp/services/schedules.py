@@ -12,7 +12,7 @@ from sqlalchemy import Select, bindparam
 
 from webapp.db import db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Missing
-from webapp.infra.cron import MOST_CHARACTERS, firings, next_after
+from webapp.infra.cron import MOST_CHARACTERS, firings, next_after, refuse_wide_steps
 from webapp.models.jobs import KINDS, Job
 from webapp.models.record import live
 from webapp.models.schedules import Schedule, live_schedule, schedule_moved
@@ -128,7 +128,9 @@ def next_firings(actor: Actor, schedule_id: UUID, query: FiringQuery) -> Firings
     """The next five firings, also of a cron expression and zone that are only tried. Raises Missing, Invalid."""
     schedule = show_schedule(actor, schedule_id)
     cron, zone = query.cron or schedule.cron, query.zone or schedule.zone
-    return Firings(cron=cron, zone=zone, items=list(islice(firings(cron, zone, present()), SHOWN)))
+    items = list(islice(firings(cron, zone, present()), SHOWN))
+    refuse_wide_steps(query.cron or "")
+    return Firings(cron=cron, zone=zone, items=items)
 
 
 @transactional
@@ -157,6 +159,8 @@ def _apply(schedule: Schedule, changes: Mapping[str, tuple[Any, Any]]) -> None:
     if changes.keys() & {"cron", "zone", "enabled"}:
         if changes.keys() & {"cron", "zone"}:
             next_after(schedule.cron, schedule.zone, moment)  # refuses what never fires
+        if "cron" in changes:
+            refuse_wide_steps(schedule.cron)
         schedule.next_at = plan(schedule, moment) if schedule.enabled else None
         schedule.planned_at = moment
     db.session.flush()

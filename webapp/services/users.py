@@ -4,14 +4,13 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
-from zoneinfo import available_timezones
 
 import email_validator
 import msgspec
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from webapp.config import current_settings
+from webapp.config import current_settings, time_zones
 from webapp.db import after_commit, db, transactional
 from webapp.errors import Conflict, Invalid, Missing, Refused, Stale
 from webapp.infra.clock import now
@@ -39,7 +38,7 @@ def _email(address: str) -> str:
 
 
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in time_zones():
         raise PydanticCustomError("time_zone", "This time zone is not known")
     return name
 
