@@ -3,10 +3,11 @@
 import base64
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +120,17 @@ def test_naughty_texts_are_kept_as_they_are_or_refused(vault: Vault, places: dic
             answer = vault.call("GET", f"/files?{urlencode(query, errors='surrogatepass')}")
             assert answer.status_code == 200 or problem(answer, {400, 414, 422}), (number, query)
         answer = vault.call("GET", f"/folders?{urlencode({'q': text}, errors='surrogatepass')}")
-        assert answer.status_code == 200 or problem(answer, 422)
+        assert answer.status_code == 200 or problem(answer, 400 if text == "\ud800" else 422)
+
+
+@pytest.mark.parametrize("broken", ["%ED%A0%80", "%ff", "%C3", "%C0%80", "a%80"])
+def test_a_query_that_is_no_text_is_400_at_every_address(vault: Vault, client: FlaskClient, broken: str) -> None:
+    for path in (f"/files?q={broken}", f"/folders?q={broken}", f"/files?{broken}=1", f"/nowhere?{broken}"):
+        problem(vault.call("GET", path), 400, "query_encoding")
+    for path in (f"/sign-in?next={broken}", f"/health/live?{broken}"):
+        assert client.get(path).status_code == 400
+    assert client.get("/sign-in", environ_overrides={"QUERY_STRING": "next=\xe9"}).status_code == 400
+    assert vault.call("GET", f"/files?q={quote('ü%😀+')}&tag=%25").status_code == 200
 
 
 def test_bodies_of_another_type_are_415(vault: Vault, places: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from webapp.db import db, engine_options, watch_engine
 from webapp.extensions import connect_extensions
 from webapp.http.formats import register_formats
 from webapp.http.headers import protect, relax_programs
+from webapp.http.inputs import refuse_broken_query
 from webapp.http.limiting import limit_requests
 from webapp.http.metrics import watch_pool
 from webapp.http.problems import register_problems
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     protect(app, settings)  # before the limiters: a refusal has the headers too
     connect_extensions(app, settings)
     limit_requests(app)
+    app.before_request(refuse_broken_query)
     register_problems(app)
     register_formats(app)
     register_nouns(app)

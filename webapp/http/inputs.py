@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, wraps
 from typing import Any, TypeVar, get_args, get_origin
+from urllib.parse import unquote_to_bytes
 
 from flask import request
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,15 @@ ENVELOPE = {"csrf_token", "version"}  # fields every form may carry; `conditiona
 OPENED = "opened."  # before a field's name: what it held when the person began; merges.py compares
 MOST_FAULTS, MOST_OF_A_NAME = 50, 100
 SEVERAL = (list, tuple, set, frozenset)
+
+
+def refuse_broken_query() -> None:
+    """Raise Malformed for a query that is not UTF-8 once its percent signs are read (RFC 3986, 2.5). Werkzeug would
+    leave such bytes as they were written, and what nobody typed would be searched for."""
+    try:
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError:
+        raise Malformed("The query is not UTF-8.", code="query_encoding") from None
 
 
 def takes(
