@@ -161,7 +161,10 @@ def check_role_change(actor: Actor, user_id: int, before: Collection[str], after
             raise Refused("Nobody gives or takes what they do not hold themselves.", code="beyond_yours")
     if ADMIN in set(before) - set(after):
         if user_id == actor.id:
-            raise Conflict("Nobody takes the administrator's role from themselves.", code="own_admin_role")
+            raise Conflict(
+                "You cannot take the administrator's role from yourself; another administrator can.",
+                code="own_admin_role",
+            )
         refuse_last_admin(user_id)
 
 
