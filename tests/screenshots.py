@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.stage import (
+    ELSEWHERE,
     Program,
     RunningVault,
     archive,
@@ -50,7 +51,7 @@ def main(wanted: list[str]) -> int:
     """Take the pictures; 1 when a page is unknown or complained in the console."""
     with (
         tempfile.TemporaryDirectory(prefix="holdfast-screens-") as home,
-        running_vault(Path(home), WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8") as vault,
+        running_vault(Path(home), WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8", **ELSEWHERE) as vault,
         chromium() as browser,
     ):
         paths = before_anybody(vault) if not wanted or set(wanted) & {"setup", *STRANGERS} else {}
@@ -160,6 +161,7 @@ def fill(program: Program) -> Paths:
         "user": f"/admin/users/{user}",
         "invitations": "/admin/invitations",
         "sessions": "/account/sessions",
+        "elsewhere": "/auth/oidc/harbour-id",
         "api": "/api/docs",
         "missing": "/files/00000000-0000-7000-8000-000000000000",
     }
@@ -206,6 +208,7 @@ def photograph(
             )
             visitor.allow(404)
             visitor.allow(410)  # links that are over
+            visitor.allow(503)
             page = visitor.page()
             if enter:
                 enter(page, vault)

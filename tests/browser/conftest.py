@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.browser.stage import CHROMIUM, RunningVault, Watched, chromium, running_vault, set_up, sign_in, watched
+from tests.browser.stage import (
+    CHROMIUM,
+    ELSEWHERE,
+    RunningVault,
+    Watched,
+    chromium,
+    running_vault,
+    set_up,
+    sign_in,
+    watched,
+)
 from tests.servers import absent
 
 expect.set_options(timeout=15_000)  # a hang limit: several suites may share two cores
@@ -34,7 +44,7 @@ def fresh_vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> I
 @pytest.fixture(scope="session")
 def vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[RunningVault]:
     """A vault with its administrator."""
-    with running_vault(tmp_path_factory.mktemp("vault")) as started:
+    with running_vault(tmp_path_factory.mktemp("vault"), **ELSEWHERE) as started:
         visitor = watched(browser)
         set_up(visitor.page(), started)
         visitor.context.close()

@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
 NAME, EMAIL, PASSWORD = "Mira Adebayo", "mira@harbour.example", "Correct-Horse-7-Battery"
+# A provider that people see offered; nothing listens there.
+ELSEWHERE = {"OIDC_ISSUERS": "harbour-id", "OIDC_HARBOUR_ID_URL": "http://127.0.0.1:9",
+             "OIDC_HARBOUR_ID_CLIENT_ID": "vault",
+             "OIDC_HARBOUR_ID_TITLE": "Harbour ID"}  # fmt: skip
 KEEP = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 # A policy that is broken says so to the page; the console is where a test can hear it.
 LISTEN = """

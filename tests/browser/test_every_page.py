@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.browser.stage import AXE, Program, RunningVault, Watched, axe_faults, picture, running_vault, watched
+from tests.browser.stage import (
+    AXE,
+    ELSEWHERE,
+    Program,
+    RunningVault,
+    Watched,
+    axe_faults,
+    picture,
+    running_vault,
+    watched,
+)
 from tests.servers import absent
 
 pytestmark = [pytest.mark.browser]
@@ -78,6 +88,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "job": f"/jobs/{job}",
         "account": "/account",
         "sessions": "/account/sessions",
+        "security": "/account/security",
+        "provider that is away": "/auth/oidc/harbour-id",
         "missing": "/files/00000000-0000-7000-8000-000000000000",
     }
     return {name: vault.url + path for name, path in paths.items()}
@@ -91,7 +103,7 @@ def axe() -> None:
 
 @pytest.fixture(scope="module")
 def unused_vault(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[RunningVault]:
-    with running_vault(tmp_path_factory.mktemp("unused")) as started:
+    with running_vault(tmp_path_factory.mktemp("unused"), **ELSEWHERE) as started:
         yield started
 
 
@@ -110,6 +122,7 @@ def member(visit: Callable[..., Watched], vault: RunningVault, cookies: StorageS
             is_mobile=size == "phone",
         )
         visitor.allow(404)  # the page that is missing
+        visitor.allow(503)  # a provider that does not answer
         page = visitor.page()
         page.goto(f"{vault.url}/files")
         return page
