@@ -34,7 +34,7 @@ def list_exports(query: ExportFilter) -> Page[ExportView]:
 @api.post("/exports")
 @guard("account.write")
 @limited("sendings")
-@gives(ExportView, status=201, errors=(409,))
+@gives(ExportView, status=201, errors=(400, 409))
 def create_export() -> Created:
     """Have an archive made of what the vault knows of you; those before it go."""
     made = exports.create_export(current_actor())
