@@ -47,6 +47,7 @@ def bearer(vault: Flask, name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {vault.test_client().post('/api/v1/auth/login', json=wish).json['access_token']}"}
 
 
+@pytest.mark.timeout(600)  # it asks every operation there is
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: f"{mode.value}")
 def test_every_answer_is_a_documented_one(
     vault: Flask, bearers: tuple[dict[str, str], ...], mode: GenerationMode
