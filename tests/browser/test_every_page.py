@@ -88,7 +88,6 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "job": f"/jobs/{job}",
         "account": "/account",
         "sessions": "/account/sessions",
-        "security": "/account/security",
         "provider that is away": "/auth/oidc/harbour-id",
         "missing": "/files/00000000-0000-7000-8000-000000000000",
     }
