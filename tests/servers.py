@@ -6,6 +6,7 @@ Each is a context manager with .url, .start(), .stop(), .kill(), .pause() and .r
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -22,10 +23,14 @@ START_LIMIT = 60.0  # seconds; a hang limit, not a measure
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on now, and that the kernel gives to no outgoing connection (ip_local_port_range begins at
+    32768): a server that is killed and started again finds it free.
+    """
+    while True:
+        port = random.SystemRandom().randrange(16000, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(question: Callable[[], object], limit: float = START_LIMIT, *, about: str = "") -> None:
