@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlencode, urlsplit
 
 import requests
 from joserfc import jwt
@@ -80,6 +80,7 @@ class Provider(ThreadingHTTPServer):
         self.token: Callable[[dict[str, Any]], str] = self.signed
         self.answer: dict[str, Any] = {}  # beside the ID token
         self.statuses: dict[str, int] = {}
+        self.method = "basic"  # by which the client shows who it is
         self.info: dict[str, Any] | None = None
         self.hanging: set[str] = set()
         self.ending = threading.Event()
@@ -124,13 +125,19 @@ class Provider(ThreadingHTTPServer):
             self.problems.append("PKCE")
         if fields.get("redirect_uri") != asked["redirect_uri"] or fields.get("grant_type") != "authorization_code":
             self.problems.append("redirect_uri or grant_type")
-        pair = base64.b64decode((authorization or "")[6:]).decode()
-        if dict(parse_qsl(f"id={pair.replace(':', '&secret=')}")) != {"id": CLIENT, "secret": SECRET}:
-            self.problems.append(f"client authentication {pair}")
+        proof = self.client_proof(fields, authorization or "")
+        if proof != {"basic": ("", CLIENT, SECRET), "post": (CLIENT, SECRET), "none": (CLIENT,)}[self.method]:
+            self.problems.append(f"client authentication {proof}")
         moment = int(time.time())
         claims = {"iss": self.url, "sub": self.person.subject, "aud": CLIENT, "iat": moment, "exp": moment + 300,
                   "nonce": asked["nonce"], **self.person.claims}  # fmt: skip
         return 200, {"access_token": "opaque", "token_type": "Bearer", "id_token": self.token(claims), **self.answer}
+
+    def client_proof(self, fields: dict[str, str], authorization: str) -> tuple[str, ...]:
+        """What the client says of itself, with "" in front where it is said in the header."""
+        if authorization:
+            return ("", *map(unquote_plus, base64.b64decode(authorization[6:]).decode().split(":")))
+        return tuple(fields[name] for name in ("client_id", "client_secret") if name in fields)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """The other side hangs up on purpose."""

@@ -210,6 +210,15 @@ def test_an_error_of_the_provider_is_told_in_our_words(app: Flask, provider: Pro
     assert error not in answer.text
 
 
+@pytest.mark.parametrize(("method", "offered"), [("basic", None), ("post", ["client_secret_post"]), ("none", ["none"])])
+def test_the_vault_shows_who_it_is_in_the_way_the_provider_takes(
+    app: Flask, provider: Provider, method: str, offered: list[str] | None
+) -> None:
+    provider.method, provider.metadata["token_endpoint_auth_methods_supported"] = method, offered
+    offer(provider.url, auto_create=True, **({"client_secret": None} if method == "none" else {}))
+    assert come(browser_of(app)).headers["Location"] == "/files"
+
+
 def test_small_tokens_are_completed_by_userinfo_about_the_same_person(app: Flask, provider: Provider) -> None:
     claims, provider.person.claims = provider.person.claims, {"email_verified": True}
     provider.info = {"sub": "u-2", **claims}
