@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import csrf_of
 from tests.vault import Vault, good
-from webapp.http.formats import ago, isolated, on_day
+from webapp.http.formats import ago, due, isolated, on_day
 from webapp.infra.clock import now
 from webapp.policies import Actor
 
@@ -24,6 +24,14 @@ from webapp.policies import Actor
 def test_a_span_is_told_in_the_unit_in_which_people_think(app: Flask, seconds: float, words: str) -> None:
     with app.test_request_context():
         assert ago(now() - timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-24, "due now"), (-0.1, "due now"), (5, "in 5 seconds"), (68, "in 1 minute")]
+)
+def test_what_is_to_come_is_due_once_its_time_has_passed(app: Flask, seconds: float, words: str) -> None:
+    with app.test_request_context():
+        assert due(now() + timedelta(seconds=seconds)) == words
 
 
 def test_a_day_is_told_with_its_weekday(app: Flask) -> None:

@@ -113,6 +113,19 @@ def test_settings_are_saved_refused_and_merged_by_forms(
     expect(page.get_by_label("Webhook deliveries (days)")).to_have_value("50")
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_on_a_phone_the_bar_leads_to_administration(
+    visit: Callable[..., Watched], vault: RunningVault, cookies: StorageState, scripts: bool
+) -> None:
+    page = visit(java_script_enabled=scripts, storage_state=cookies, viewport={"width": 390, "height": 844}).page()
+    page.goto(f"{vault.url}/files")
+    bar = page.get_by_role("navigation", name="Main")
+    bar.get_by_text("Admin", exact=True).click()
+    bar.get_by_role("link", name="Settings").click()
+    expect(page.get_by_role("heading", name="Settings", exact=True)).to_be_visible()
+    expect(bar.locator("summary")).to_have_attribute("aria-current", "true")
+
+
 def test_a_wrong_password_is_said_beside_the_form_and_the_address_is_kept(
     visit: Callable[..., Watched], vault: RunningVault
 ) -> None:

@@ -60,6 +60,13 @@ class Pen:
         grain = 1 if abs(seconds) < 60 else 60 if abs(seconds) < 86_400 else 3600
         return _span(round(seconds / grain) * grain, self.locale)
 
+    def due(self, moment: datetime | None) -> str:
+        """In how long; "due now" once it has come, for what is done at the next chance."""
+        if moment is None:
+            return ""
+        seconds = math.ceil((moment - now()).total_seconds())
+        return self.ago(moment) if seconds >= 10 else _span(seconds, self.locale) if seconds > 0 else gettext("due now")
+
     def exact(self, moment: datetime | None) -> str:
         """Date and time to the second in the person's own time zone."""
         return "" if moment is None else _instant(moment.replace(microsecond=0), self.locale, self.zone)
@@ -95,6 +102,11 @@ def isolated(name: str) -> str:
 def ago(moment: datetime | None) -> str:
     """See Pen."""
     return pen().ago(moment)
+
+
+def due(moment: datetime | None) -> str:
+    """See Pen."""
+    return pen().due(moment)
 
 
 def exact(moment: datetime | None) -> str:

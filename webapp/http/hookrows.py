@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
 from webapp.errors import Conflict, Invalid
-from webapp.http.formats import ago, exact
+from webapp.http.formats import ago, due, exact
 from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rows import form_of
 from webapp.infra.clock import now
@@ -97,8 +97,8 @@ def hook_page(hook: WebhookView, health: WebhookHealthView, page: Page[DeliveryV
         hook={**_hook(hook), **_health(hook, health)},
         rows=[_delivery(hook, each) for each in page.items],
         next_url=f"{base}cursor={page.next_cursor}" if page.next_cursor else None,
-        states=[(_("All"), here, "plain", state is None)]
-        + [(str(text), f"{here}?state={name}", tone, state == name) for name, (text, tone) in STATES.items()],
+        states=[(_("All"), here, "plain", "", state is None)]
+        + [(str(text), f"{here}?state={name}", tone, "", state == name) for name, (text, tone) in STATES.items()],
         state=state,
         live=any(each.state == "pending" for each in page.items),
     )
@@ -200,7 +200,7 @@ def _delivery(hook: WebhookView, each: DeliveryView) -> dict[str, Any]:
         "id": each.id, "page": page, "event": each.event, "state": each.state, "state_text": str(text), "tone": tone,
         "attempts": each.attempts, "message_id": each.webhook_id, "job_id": each.job_id,
         "created": each.created_at, "created_text": ago(each.created_at), "created_exact": exact(each.created_at),
-        "next_text": ago(each.next_at) if each.next_at and (each.attempts or each.next_at > now()) else "",
+        "next_text": due(each.next_at) if each.next_at and (each.attempts or each.next_at > now()) else "",
         "replay_url": f"{page}/replays" if each.state not in {"pending", "held"} and hook.enabled else None,
     }  # fmt: skip
 

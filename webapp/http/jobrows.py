@@ -6,7 +6,7 @@ from typing import Any
 from flask_babel import format_timedelta, lazy_gettext
 from flask_babel import gettext as _
 
-from webapp.http.formats import ago, exact
+from webapp.http.formats import ago, due, exact
 from webapp.infra.clock import now
 from webapp.models.jobs import OPEN, REPLAYABLE
 from webapp.services.cursors import Page
@@ -86,13 +86,13 @@ def job_steps(page: Page[JobView]) -> list[dict[str, Any]]:
 def job_card(job: JobView, history: Page[HistoryView]) -> dict[str, Any]:
     """Variables of one job's page."""
     next_try = job.run_at if job.state == "queued" and not job.held else None
-    moments = [(_("Queued"), job.created_at), (_("Next try"), next_try),
-               (_("Last start"), job.started_at), (_("Ended"), job.finished_at),
-               (_("Given up after"), job.deadline_at if job.state in OPEN else None)]  # fmt: skip
+    moments = [(_("Queued"), job.created_at, ago), (_("Next try"), next_try, due),
+               (_("Last start"), job.started_at, ago), (_("Ended"), job.finished_at, ago),
+               (_("Given up after"), job.deadline_at if job.state in OPEN else None, ago)]  # fmt: skip
     return {
         "job": {**_row(job), "queue": job.queue, "request_id": job.request_id},
         "history": [_happening(entry) for entry in history.items],
-        "moments": [(text, moment, ago(moment), exact(moment)) for text, moment in moments if moment],
+        "moments": [(text, moment, words(moment), exact(moment)) for text, moment, words in moments if moment],
         "result": [(name.replace("_", " "), str(value)) for name, value in (job.result or {}).items()],
         "live": job.state in OPEN,
     }
@@ -103,7 +103,7 @@ def _happening(entry: HistoryView) -> dict[str, Any]:
     by = _("Try %(num)d", num=entry.number) if entry.number else _("by %(name)s", name=entry.by or _("the vault"))
     return {
         "text": str(text), "tone": tone, "error": entry.error, "request_id": entry.request_id,
-        "by": by, "ran_text": _span(entry.started_at, entry.at),
+        "by": by, "ran_text": span(entry.started_at, entry.at),
         "at": entry.at, "at_text": ago(entry.at), "at_exact": exact(entry.at),
     }  # fmt: skip
 
@@ -119,15 +119,15 @@ def _row(job: JobView) -> dict[str, Any]:
         "held_text": str(HELD[job.held]) if job.held else "",
         "tries_text": f"{job.attempts} / {job.max_attempts}",
         "progress": job.progress if job.state == "running" else None,
-        "wait_text": _span(job.created_at, job.started_at or (now() if job.state in OPEN else None)),
-        "ran_text": _span(job.started_at, job.finished_at or (now() if job.state == "running" else None)),
+        "wait_text": span(job.created_at, job.started_at or (now() if job.state in OPEN else None)),
+        "ran_text": span(job.started_at, job.finished_at or (now() if job.state == "running" else None)),
         "when": when, "when_text": ago(when), "when_exact": exact(when),
         "replay_url": f"/jobs/{job.id}/replay" if job.state in REPLAYABLE else None,
         "cancel_url": f"/jobs/{job.id}/cancellation" if job.state in OPEN else None,
     }  # fmt: skip
 
 
-def _span(start: datetime | None, end: datetime | None) -> str:
+def span(start: datetime | None, end: datetime | None) -> str:
     """A length of time for people; milliseconds below a second."""
     if start is None or end is None or end < start:
         return ""

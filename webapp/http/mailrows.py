@@ -6,7 +6,7 @@ from flask import url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from webapp.http.formats import ago, exact
+from webapp.http.formats import ago, due, exact
 from webapp.http.jobrows import STATES
 from webapp.infra.mail import Server
 from webapp.models.jobs import OPEN
@@ -74,5 +74,5 @@ def _row(mail: MailView) -> dict[str, Any]:
         "title": str(TITLES.get(mail.about, mail.about)), "state_text": str(text), "tone": tone,
         "tries_text": f"{mail.attempts} / {mail.max_attempts}", "said": mail.error or mail.answer or "",
         "bad": mail.error is not None, "when": when, "when_text": ago(when), "when_exact": exact(when),
-        "next_text": ago(mail.next_at) if mail.next_at and mail.attempts else "",
+        "next_text": due(mail.next_at) if mail.next_at and mail.attempts else "",
     }  # fmt: skip

@@ -9,8 +9,9 @@ from flask import url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
-from webapp.http.formats import ago, exact
-from webapp.http.jobrows import STATES, TITLES, job_rows
+from webapp.http.formats import exact
+from webapp.http.jobrows import STATES, TITLES, job_rows, span
+from webapp.infra.clock import now
 from webapp.models.jobs import OPEN, REPLAYABLE
 from webapp.services.cursors import Page
 from webapp.services.queues import QueueView
@@ -70,8 +71,7 @@ def _queue(queue: QueueView) -> dict[str, Any]:
         "name": str(NAMES[queue.name]), "url": _address(queue=queue.name),
         "waiting": queue.waiting, "delayed": queue.delayed, "running": queue.running,
         "trouble": queue.failed + queue.dead,
-        "oldest": queue.oldest_at, "oldest_text": ago(queue.oldest_at) if queue.oldest_at else "",
-        "behind": queue.behind,
+        "oldest": queue.oldest_at, "oldest_text": span(queue.oldest_at, now()), "behind": queue.behind,
         "oldest_exact": exact(queue.oldest_at) if queue.oldest_at else "", "limits": ", ".join(limits),
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ from flask import url_for
 from flask_babel import format_time, get_locale, lazy_gettext
 from flask_babel import gettext as _
 
-from webapp.http.formats import ago, exact, on_day
+from webapp.http.formats import ago, due, exact, on_day
 from webapp.http.jobrows import STATES, TITLES
 from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rows import zone_words
@@ -57,7 +57,7 @@ def schedule_row(actor: Actor, schedule: ScheduleView) -> dict[str, Any]:
         "job": str(TITLES.get(schedule.job, schedule.job)), "purpose": str(PURPOSES.get(schedule.job, "")),
         "cron": schedule.cron, "zone": schedule.zone, "catch_up": schedule.catch_up, "enabled": schedule.enabled,
         "words": in_words(schedule.cron),
-        "next": schedule.next_at, "next_text": ago(schedule.next_at), "next_exact": exact(schedule.next_at),
+        "next": schedule.next_at, "next_text": due(schedule.next_at), "next_exact": exact(schedule.next_at),
         "last": schedule.last_at, "last_text": ago(schedule.last_at), "last_exact": exact(schedule.last_at),
         "state_text": str(state), "tone": tone,
         "job_url": f"/jobs/{schedule.last_job}" if schedule.last_job and actor.can("jobs.read") else None,
@@ -79,7 +79,7 @@ def merge_schedule(actor: Actor, schedule: ScheduleView) -> Answer:
 
 def firing_rows(firings: Firings) -> list[dict[str, Any]]:
     """The next firings, each relative and exact, with its weekday: most rules are about those."""
-    return [{"at": at, "text": ago(at), "exact": on_day(at)} for at in firings.items]
+    return [{"at": at, "text": due(at), "exact": on_day(at)} for at in firings.items]
 
 
 def in_words(cron: str) -> str:
