@@ -96,6 +96,13 @@ def migrate(application: Flask) -> None:
     upgrade(directory=str(Path(application.root_path).parent / "migrations"))
 
 
+def make_tables() -> None:
+    """The tables of the present application as the models say, and what migrations plant."""
+    Base.metadata.create_all(db.engine)
+    with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+        plant_roles(connection)
+
+
 def empty(application: Flask) -> None:
     """Delete every row, children first, but for what migrations plant: the built-in roles as they are at first."""
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():

@@ -13,7 +13,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from webapp import errors
 from webapp.app import create_app
-from webapp.db import Base, db
 from webapp.extensions import strict
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
@@ -23,7 +22,7 @@ from webapp.policies import Actor
 from webapp.services import users
 from webapp.services.inputs import Input, Line
 
-from .conftest import PASSWORD, make_settings
+from .conftest import PASSWORD, make_settings, make_tables
 
 FAILURES: dict[str, Callable[[], BaseException]] = {
     "missing": lambda: errors.Missing("There is no such thing."),
@@ -73,7 +72,7 @@ def make_app(var_dir: Path, **extra: str) -> Flask:
     app.register_blueprint(_api(), url_prefix="/api/v1")
     app.register_blueprint(_pages())
     with app.app_context():
-        Base.metadata.create_all(db.engine)
+        make_tables()
     return app
 
 

@@ -29,7 +29,7 @@ from webapp.policies import Actor
 from webapp.services import auth, passwords, sessions, users
 from webapp.services.sessions import Origin
 
-from .conftest import PASSWORD, csrf_of, make_settings
+from .conftest import PASSWORD, csrf_of, make_settings, make_tables
 
 Bearer = Callable[[Actor], dict[str, str]]  # headers of a program of that actor
 Browser = Callable[[Actor], FlaskClient]  # a browser in which that actor is signed in
@@ -169,7 +169,7 @@ def test_on_https_the_cookie_has_the_host_prefix_and_is_secure(tmp_path: Path, a
     secure = create_app(make_settings(tmp_path, PUBLIC_URL="https://vault.example.org"))
     try:
         with secure.app_context():
-            db.create_all()
+            make_tables()
             users.create_user(None, users.NewUser(email="a@b.example", name="A", password=SecretStr(PASSWORD)))
             client = secure.test_client()
             base = "https://vault.example.org"

@@ -23,7 +23,7 @@ from webapp.policies import Actor
 from webapp.services import attempts, auth, devices, passwords, users
 from webapp.services.sessions import Origin
 
-from .conftest import PASSWORD, csrf_of, make_settings
+from .conftest import PASSWORD, csrf_of, make_settings, make_tables
 
 Bearer = Callable[[Actor], dict[str, str]]  # headers of a program of that actor
 LOGIN = "/api/v1/auth/login"
@@ -95,7 +95,7 @@ def test_brute_force_is_429_with_redis_down_too(tmp_path: Path, app: Flask) -> N
     try:
         ids._forget()
         with without.app_context():
-            db.create_all()
+            make_tables()
             users.create_user(None, users.NewUser(email="mira@harbour.example", name="M", password=SecretStr(PASSWORD)))
             brute_force(without.test_client(), "mira@harbour.example")
             db.session.remove()

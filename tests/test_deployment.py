@@ -25,6 +25,7 @@ import tasks.web
 from tests.conftest import SERVER, need
 from tests.servers import free_port, wait_until
 from webapp.config import SECRETS, Settings, load_settings
+from webapp.issuers import Issuer
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -61,7 +62,7 @@ def environment_of(service: str, made: Path) -> dict[str, str]:
 
 def test_the_example_names_every_variable_and_no_other() -> None:
     named = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    assert named == VARIABLES
+    assert named == VARIABLES | {f"OIDC_WORK_{field.upper()}" for field in set(Issuer.model_fields) - {"name"}}
 
 
 def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
