@@ -12,12 +12,12 @@ import samples
 from samples import Sample, found, workspace
 from tests.conftest import PASSWORD
 from tests.vault import differences, empty_store, good, stored_keys
-from webapp import cli
 from webapp.config import use_settings
 from webapp.db import db
 from webapp.models.files import File, FileVersion
 from webapp.models.folders import Folder
 from webapp.models.users import User
+from webapp.policies import BUILT_IN
 
 Command = Callable[..., Result]
 SMALL = [
@@ -197,4 +197,4 @@ def test_neither_seeds_nor_resets_in_production(
 
 
 def test_a_person_has_a_role_that_exists() -> None:
-    assert {person.role for person in workspace.PEOPLE} <= set(cli.users.ROLES)
+    assert {person.role for person in workspace.PEOPLE} <= BUILT_IN.keys()
