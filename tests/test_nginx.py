@@ -93,18 +93,17 @@ def web(home: Path) -> Iterator[tuple[int, int]]:
     environment |= {"ADMIN_EMAIL": ADMIN["email"], "ADMIN_PASSWORD": ADMIN["password"]}
     for service in ("migrate", "setup"):
         subprocess.run(_command(service), cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
-    with _served("web", environment) as port, _served("streams", environment) as streams:
+    port, streams = free_port(), free_port()
+    environment |= {"PORT": str(port), "STREAMS_PORT": str(streams)}
+    with _served("web", port, environment), _served("streams", streams, environment):
         yield port, streams
 
 
 @contextmanager
-def _served(service: str, environment: dict[str, str]) -> Iterator[int]:
-    port, command = free_port(), _command(service)
-    command[command.index("0.0.0.0")] = "127.0.0.1"
-    command[command.index("--port") + 1] = str(port)
-    with running(command, cwd=ROOT, env=environment):
+def _served(service: str, port: int, environment: dict[str, str]) -> Iterator[None]:
+    with running(_command(service), cwd=ROOT, env=environment):
         wait_until(lambda: _live(port), about=service)
-        yield port
+        yield
 
 
 def _command(service: str) -> list[str]:
@@ -212,7 +211,7 @@ def test_slow_bodies_on_ordinary_routes_hold_no_thread(front: Front) -> None:
 
 def test_events_come_through_at_once_from_the_streams_process(front: Front) -> None:
     with front.session.get(f"{front.url}/api/v1/events", stream=True, timeout=30) as answer:
-        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert answer.headers["Content-Type"].startswith("text/event-stream"), answer.text
         lines = answer.iter_lines(decode_unicode=True, chunk_size=1)
         assert "event: sync" in [next(lines) for _ in range(4)]
         assert front.session.post(f"{front.url}/api/v1/folders", json={"name": "Live"}, timeout=30).status_code == 201
