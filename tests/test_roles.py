@@ -87,7 +87,7 @@ def test_an_own_role_is_made_changed_and_removed_and_each_is_audited(office: Vau
 @pytest.mark.parametrize("wish", [
     {"name": ""}, {"name": "x" * 81}, {"name": "a\nb"}, {"name": "Ok", "permissions": ["files.fly"]},
     {"name": "Ok", "about": "x" * 301}, {"name": "Ok", "permissions": "files.read"}, {"name": "Ok", "slug": "admin"},
-    {"name": "Ok", "requires_second_factor": "perhaps"},
+    {"name": "Ok", "colour": "red"},
 ])  # fmt: skip
 def test_a_role_that_makes_no_sense_is_refused(office: Vault, wish: dict[str, Any]) -> None:
     problem(office.call("POST", "/roles", json=wish), 422)
@@ -105,7 +105,6 @@ def test_built_in_roles_keep_their_names_and_stay_and_the_administrator_keeps_ev
     problem(office.change(member, name="Crew"), 409, "built_in")
     problem(office.call("DELETE", member), 409, "built_in")
     problem(office.change(admin, permissions=["files.read"]), 409, "built_in")
-    assert good(office.change(admin, requires_second_factor=True)).json["requires_second_factor"] is True
 
 
 def test_what_a_role_allows_takes_hold_at_once(office: Vault, vault: Vault) -> None:
@@ -200,10 +199,8 @@ def test_pages_make_change_and_remove_roles(
     made = named(office, "auditors")
     here = f"/admin/roles/{made['id']}"
     assert "Auditors" in browser.get("/admin/roles").text
-    form = {"name": "Auditors", "permissions": ["files.read"], "requires_second_factor": "true"}
-    assert send(here, **form, version="1").status_code == 302
-    assert (named(office, "auditors")["permissions"], named(office, "auditors")["requires_second_factor"]) == (
-        ["files.read"], True)  # fmt: skip
+    assert send(here, name="Auditors", permissions=["files.read"], version="1").status_code == 302
+    assert named(office, "auditors")["permissions"] == ["files.read"]
     give(member, "auditors")
     assert send(f"{here}/removal", version="2").status_code == 409
     gone = send(f"{here}/removal", version="2", successor=named(office, "member")["id"])

@@ -34,7 +34,6 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("about", sa.String(length=300), nullable=False),
         sa.Column("built_in", sa.Boolean(), nullable=False),
-        sa.Column("requires_second_factor", sa.Boolean(), nullable=False),
         sa.Column("id", BIG, autoincrement=False, nullable=False),
         sa.Column("uuid", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -58,7 +57,7 @@ def upgrade() -> None:
         roles,
         [
             {"id": number, "uuid": UUID(int=0x0000_0000_0000_7000_8000_0000_0000_0000 + number), "slug": slug,
-             "name": name, "about": about, "built_in": True, "requires_second_factor": False, "created_at": moment,
+             "name": name, "about": about, "built_in": True, "created_at": moment,
              "updated_at": moment, "version": 1}
             for number, (slug, name, about) in enumerate(BUILT_IN, 1)
         ],

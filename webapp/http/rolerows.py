@@ -46,13 +46,11 @@ def role_page(role: RoleView | None = None, error: HoldfastError | None = None) 
     actor = current_actor()
     saving = request.method == "POST" and "name" in request.form  # not a removal that was refused
     chosen = split_commas(request.form.getlist("permissions")) if saving else role.permissions if role else []
-    second = "requires_second_factor" in request.form if saving else bool(role and role.requires_second_factor)
     others = [each for each in roles.assignable_roles(actor) if role and each.id != role.id]
     return render_template(
         "roles/form.html",
         role=_role(role) if role else None,
         groups=_groups(set(chosen), actor, fixed=role is not None and role.slug == ADMIN),
-        second_factor=second,
         form=form_of(error, field="name"),
         writes=actor.can("roles.write"),
         holders=roles.count_holders(actor, role.slug) if role else 0,
@@ -73,7 +71,7 @@ def _role(role: RoleView) -> dict[str, Any]:
     return {
         "id": role.id, "slug": role.slug, "name": role_words(role.slug, role.name), "built_in": role.built_in,
         "about": _(BUILT_IN[role.slug][1]) if role.slug in BUILT_IN else role.about, "version": role.version,
-        "second_factor": role.requires_second_factor, "page": url_for("roles_pages.show_role", role_id=role.id),
+        "page": url_for("roles_pages.show_role", role_id=role.id),
         "plain_name": role.name, "plain_about": role.about,
         "permissions_text": ", ".join(sorted(role.permissions)),
     }  # fmt: skip

@@ -21,7 +21,6 @@ class Role(Record, Base):
     name: Mapped[str] = mapped_column(String(80))
     about: Mapped[str] = mapped_column(String(300), default="")
     built_in: Mapped[bool] = mapped_column(Boolean, default=False)
-    requires_second_factor: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class RolePermission(Base):

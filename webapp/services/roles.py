@@ -55,16 +55,14 @@ class NewRole(Input):
     name: Name
     about: About = ""
     permissions: Permissions = Field(default=[])
-    requires_second_factor: bool = False
 
 
 class RoleChange(Input):
-    """Changes; what is absent stays. Of built-in roles only permissions and the second factor change."""
+    """Changes; what is absent stays. Of built-in roles only the permissions change."""
 
     name: Name | None = None
     about: About | None = None
     permissions: Permissions | None = None
-    requires_second_factor: bool | None = None
 
 
 class RoleForm(NewRole):
@@ -87,7 +85,6 @@ class RoleView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     about: str
     built_in: bool
-    requires_second_factor: bool
     permissions: list[str]
     created_at: datetime
     updated_at: datetime
@@ -102,8 +99,7 @@ class RoleLine(RoleView, frozen=True, kw_only=True):
 
 _held = any_state(RolePermission, func.aggregate_strings(RolePermission.permission, ","))
 _COLUMNS = (
-    Role.uuid, Role.slug, Role.name, Role.about, Role.built_in, Role.requires_second_factor, Role.created_at,
-    Role.updated_at, Role.version,
+    Role.uuid, Role.slug, Role.name, Role.about, Role.built_in, Role.created_at, Role.updated_at, Role.version,
     _held.where(RolePermission.role == Role.slug).correlate(Role).scalar_subquery().label("held"),
 )  # fmt: skip
 _holders = live(User, func.count(User.id)).join(UserRole, UserRole.user_id == User.id)
@@ -185,8 +181,7 @@ def create_role(actor: Actor, wish: NewRole) -> RoleView:
     if len(db.session.scalars(live(Role, Role.id).limit(MOST)).all()) >= MOST:
         raise Conflict(f"There are {MOST} roles already. Remove one first.", code="too_many")
     _refuse_taken_name(wish.name)
-    role = Role(slug=_free_slug(wish.name), name=wish.name, about=wish.about,
-                requires_second_factor=wish.requires_second_factor)  # fmt: skip
+    role = Role(slug=_free_slug(wish.name), name=wish.name, about=wish.about)
     db.session.add(role)
     db.session.flush()
     _set_permissions(role, wish.permissions)
@@ -203,7 +198,7 @@ def change_role(actor: Actor, role_id: UUID, wish: RoleChange, expected: int | N
     """
     require(actor, "roles.write")
     role = _find(role_id, expected)
-    wishes = {"name": wish.name, "about": wish.about, "requires_second_factor": wish.requires_second_factor}
+    wishes = {"name": wish.name, "about": wish.about}
     changes = {n: (getattr(role, n), v) for n, v in wishes.items() if v is not None and getattr(role, n) != v}
     if role.built_in and changes.keys() & {"name", "about"}:
         raise Conflict("Built-in roles keep their names.", code="built_in")
@@ -327,5 +322,5 @@ def _permissions(row: Any) -> frozenset[str]:
 
 def _fields(row: Any) -> dict[str, Any]:
     return {"id": row.uuid, "slug": row.slug, "name": row.name, "about": row.about, "built_in": row.built_in,
-            "requires_second_factor": row.requires_second_factor, "permissions": sorted(_permissions(row)),
+            "permissions": sorted(_permissions(row)),
             "created_at": row.created_at, "updated_at": row.updated_at, "version": row.version}  # fmt: skip
