@@ -10,7 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, delete, insert, select, text, update
 
-from tests.conftest import csrf_of, make_settings, migrate
+from tests.conftest import PASSWORD, csrf_of, make_settings, migrate
+from tests.letters import ordered, token_of
 from tests.vault import Vault, good, problem
 from webapp.app import create_app
 from webapp.db import db, tally, transaction
@@ -149,6 +150,19 @@ def test_a_role_that_is_held_goes_only_with_a_successor(office: Vault, vault: Va
     assert entries("role.deleted")[0].changes["successor"] == [None, "guest"]
 
 
+def test_who_is_invited_with_a_role_that_goes_gets_the_successor(office: Vault, client: FlaskClient) -> None:
+    held = good(office.call("POST", "/roles", json={"name": "Held", "permissions": ["files.read"]}), 201).json
+    good(office.call("POST", "/invitations", json={"email": "bo@harbour.example", "role": "held"}), 201)
+    token = token_of(ordered()[-1])
+    path = f"/roles/{held['id']}"
+    problem(office.call("DELETE", path), 409, "held")
+    good(office.call("DELETE", path, query_string={"successor": named(office, "guest")["id"]}), 204)
+    form = {"csrf_token": csrf_of(client.get(f"/invitations/{token}").text), "token": token, "name": "Bo"}
+    assert client.post(f"/invitations/{token}", data={**form, "password": PASSWORD}).status_code == 302
+    bo = next(user for user in office.get("/users")["items"] if user["name"] == "Bo")
+    assert bo["roles"] == ["guest"]
+
+
 def test_changes_of_an_accounts_roles_are_judged(app: Flask, admin: Actor, member: Actor, person: Any) -> None:
     with transaction():
         with pytest.raises(Conflict) as own:
@@ -173,13 +187,16 @@ def test_changes_of_an_accounts_roles_are_judged(app: Flask, admin: Actor, membe
 
 
 def test_a_signed_in_request_costs_one_query_when_cold_and_none_when_warm(vault: Vault) -> None:
-    vault.get("/users/me")
-    for cold in (True, False):
+    def cost(*, cold: bool) -> int:
         if cold:
             sessions.forget_identities()
         tally.reset()
         vault.get("/users/me")
-        assert tally.count == (1 if cold else 0)
+        return tally.count
+
+    # The settings are read again once a second, by whichever request that is
+    assert min(cost(cold=True) for _ in range(3)) == 1
+    assert min(cost(cold=False) for _ in range(3)) == 0
 
 
 def test_pages_make_change_and_remove_roles(

@@ -39,6 +39,11 @@ def live_invitation(uuid: UUID) -> Select[Invitation]:
     return live(Invitation).where(Invitation.uuid == uuid).with_for_update()
 
 
+def live_invitations_to(role: str) -> Select[Invitation]:
+    """Those with this role that nobody accepted, held until the transaction ends."""
+    return live(Invitation).where(Invitation.role == role, Invitation.accepted_at.is_(None)).with_for_update()
+
+
 def live_open_invitations(email_key: str, moment: datetime) -> Select[Invitation]:
     """Those of an address that can still be accepted, held until the transaction ends."""
     open_ = (Invitation.accepted_at.is_(None)) & (Invitation.expires_at > moment)

@@ -5,7 +5,7 @@ Whoever changes the roles of an account asks `check_role_change` first, inside t
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from sqlalchemy import delete, func, insert, update
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Invalid, Missing, Refused, Stale
 from webapp.infra.clock import now
+from webapp.models.invitations import Invitation, live_invitations_to
 from webapp.models.record import any_state, live
 from webapp.models.roles import (
     Role,
@@ -218,17 +219,21 @@ def change_role(actor: Actor, role_id: UUID, wish: RoleChange, expected: int | N
 
 @transactional
 def delete_role(actor: Actor, role_id: UUID, wish: RoleRemoval, expected: int | None = None) -> None:
-    """Remove a role; who holds it gets the successor. Raises Missing, Stale, Conflict while it is held or built in."""
+    """Remove a role; who holds it or is invited with it gets the successor.
+
+    Raises Missing, Stale, Conflict while it is held or built in.
+    """
     require(actor, "roles.write")
     role = _find(role_id, expected)
     if role.built_in:
         raise Conflict("Built-in roles cannot be removed.", code="built_in")
     holders = db.session.scalars(any_state(UserRole, UserRole.user_id).where(UserRole.role == role.slug)).all()
     successor = _successor(actor, role, wish.successor) if wish.successor else None
-    if holders and successor is None:
-        raise Conflict("Accounts hold this role. Name the role that they get instead.", code="held")
+    invited = db.session.scalars(live_invitations_to(role.slug)).all()
     if successor is not None:
-        _move_holders(role.slug, successor.slug)
+        _move_holders(role.slug, successor.slug, invited)
+    elif holders or invited:
+        raise Conflict("Accounts or invitations name this role. Say which they get instead.", code="held")
     changes = {"permissions": (sorted(_held_by(role)), None), "holders": (len(holders), 0),
                "successor": (None, successor.slug if successor else None)}  # fmt: skip
     record(actor, "role.deleted", _target(role), changes)
@@ -247,10 +252,12 @@ def _successor(actor: Actor, role: Role, role_id: UUID) -> Role:
     return found
 
 
-def _move_holders(old: str, new: str) -> None:
+def _move_holders(old: str, new: str, invited: Iterable[Invitation]) -> None:
     have = any_state(UserRole, UserRole.user_id).where(UserRole.role == new)
     db.session.execute(delete(UserRole).where(UserRole.role == old, UserRole.user_id.in_(have)))
     db.session.execute(update(UserRole).where(UserRole.role == old).values(role=new))
+    for invitation in invited:
+        invitation.role = new
 
 
 def _find(role_id: UUID, expected: int | None) -> Role:
