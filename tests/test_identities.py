@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import delete, text
 
+from tests.letters import ordered, token_of
 from tests.oidc import (
     agree,
     answer_offer,
@@ -31,7 +32,7 @@ from webapp.models.users import Credential
 from webapp.policies import Actor
 from webapp.services.identities import list_identities, unlink_identity
 
-from .conftest import csrf_of
+from .conftest import PASSWORD, csrf_of
 
 Browser = Callable[[Actor], FlaskClient]
 Bearer = Callable[[Actor], dict[str, str]]
@@ -165,6 +166,24 @@ def test_the_last_way_to_sign_in_stays(app: Flask, provider: Provider, member: A
     unlink_identity(member, first)
     with pytest.raises(Conflict, match="only way"):
         unlink_identity(member, third)
+
+
+def test_who_has_no_password_chooses_one_by_mail_and_may_unlink_then(
+    app: Flask, provider: Provider, member: Actor, client: FlaskClient, signed_in: Browser
+) -> None:
+    first, browser = link(member, provider.url), signed_in(member)
+    forget_password(member)
+    page = browser.get("/account/security").text
+    assert ("no password here yet" in page, 'name="current_password"' in page) == (True, False)
+    refused = client.post("/api/v1/auth/login", json={"email": member.email, "password": PASSWORD})
+    problem(refused, 401, "wrong_credentials")
+    assert client.post("/api/v1/auth/forgot-password", json={"email": member.email}).status_code == 204
+    chosen = {"token": token_of(ordered()[-1]), "password": "Another-Horse-8-Battery"}
+    assert client.post("/api/v1/auth/reset-password", json=chosen).status_code == 204
+    problem(client.post("/api/v1/auth/reset-password", json=chosen), 410)
+    login = {"email": member.email, "password": chosen["password"]}
+    assert client.post("/api/v1/auth/login", json=login).status_code == 200
+    unlink_identity(member, first)
 
 
 def test_of_two_that_unlink_the_last_two_at_once_one_is_refused(app: Flask, provider: Provider, member: Actor) -> None:

@@ -54,16 +54,21 @@ def change_password_page() -> Response | tuple[str, int]:
 
 
 def _page(error: HoldfastError | None = None) -> str:
-    return render_template("security/index.html", form=form_of(error), **_identities())
+    return render_template("security/index.html", form=form_of(error), **_sections())
 
 
-def _identities() -> dict[str, object]:
-    """Variables of the section about other providers."""
-    linked = identities.list_identities(current_actor()).items
+def _sections() -> dict[str, object]:
+    """Variables of the sections about the password and about other providers."""
+    actor = current_actor()
+    linked = identities.list_identities(actor).items
     rows = [
         {"id": one.id, "title": one.title, "email": one.email or "", "known": one.provider is not None,
          "used": one.used_at, "used_text": ago(one.used_at) if one.used_at else "",
          "used_exact": exact(one.used_at) if one.used_at else "", "created_text": ago(one.created_at)}
         for one in linked
     ]  # fmt: skip
-    return {"identities": rows, "issuers": current_settings().oidc_issuers}
+    return {
+        "identities": rows,
+        "issuers": current_settings().oidc_issuers,
+        "has_password": credentials.has_password(actor),
+    }

@@ -78,7 +78,7 @@ def any_role_of(user_id: int) -> Select[str]:
 
 
 def live_account(email_key: str) -> Select[Any]:
-    """Columns of the living, unsuspended account of this case-folded address that has a password."""
+    """Columns of the living, unsuspended account of this case-folded address; `password_hash` may be None."""
     return _live_accounts().where(User.email_key == email_key)
 
 
@@ -90,7 +90,7 @@ def live_account_by_uuid(uuid: UUID) -> Select[Any]:
 def _live_accounts() -> Select[Any]:
     return (
         live(User, User.id, User.uuid, User.email, User.name, User.locale, User.time_zone, Credential.password_hash)
-        .join(Credential, Credential.user_id == User.id)
+        .outerjoin(Credential, Credential.user_id == User.id)
         .where(User.suspended_at.is_(None))
     )
 

@@ -6,7 +6,7 @@ from webapp.config import current_settings
 from webapp.db import db, read_row, transactional
 from webapp.errors import Invalid
 from webapp.infra.clock import now
-from webapp.models.users import Credential, live_account
+from webapp.models.users import Credential, any_password_of, live_account, live_user
 from webapp.policies import Actor, require
 from webapp.services import attempts, passwords
 from webapp.services.events import Target, record
@@ -55,8 +55,19 @@ def prove_password(actor: Actor, password: Password, field: str = "current_passw
     return str(row.password_hash)
 
 
-def set_password(user_id: int, old_hash: str, new_hash: str) -> bool:
-    """Exchange the hash, unless somebody was first. Must run inside a transaction."""
+def has_password(actor: Actor) -> bool:
+    """Whether the account has one; who came by a provider has none until they set it by a mailed link."""
+    return read_row(any_password_of(actor.id)) is not None
+
+
+def set_password(user_id: int, old_hash: str | None, new_hash: str) -> bool:
+    """Exchange the hash, or set the first, unless somebody was first. Must run inside a transaction."""
+    if old_hash is None:
+        db.session.execute(live_user(user_id).with_for_update())
+        if db.session.scalar(any_password_of(user_id)):
+            return False
+        db.session.add(Credential(user_id=user_id, password_hash=new_hash, changed_at=now()))
+        return True
     unchanged = (Credential.user_id == user_id) & (Credential.password_hash == old_hash)
     changed = update(Credential).where(unchanged).values(password_hash=new_hash, changed_at=now())
     return bool(db.session.execute(changed.returning(Credential.user_id)).all())

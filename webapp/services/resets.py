@@ -106,5 +106,5 @@ def stranger(origin: Origin) -> Actor:
     return replace(nobody, address=origin.address, agent=origin.agent)
 
 
-def _mark(password_hash: str) -> str:
-    return keyed_digest(password_hash, "password reset")[:22]
+def _mark(password_hash: str | None) -> str:
+    return keyed_digest(password_hash or "none yet", "password reset")[:22]
