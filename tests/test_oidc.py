@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.letters import told
 from tests.oidc import (
     agree,
     answer_offer,
@@ -78,6 +79,18 @@ def test_a_provider_of_somebody_else_s_making_lets_a_new_person_in_and_knows_her
         assert is_signed_in(browser) == NORA
     assert counted() == {"users": 1, "identities": 1, "sessions": 2, "user_roles": 1, "credentials": 0}
     assert [event for event, _ in audited()] == ["user.created", "identity.linked", *["session.started"] * 2]
+
+
+def test_a_sign_in_from_a_new_device_is_told_and_one_from_a_known_one_is_not(app: Flask, open_door: Provider) -> None:
+    browser, other = browser_of(app), browser_of(app)
+    other.environ_base["HTTP_USER_AGENT"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    for one, letters in ((browser, []), (other, ["new_device"]), (other, ["new_device"])):
+        come(one)
+        assert is_signed_in(one) == NORA
+        assert told(NORA) == letters
+    browser.environ_base["HTTP_USER_AGENT"] = "Mozilla/5.0 (Macintosh; rv:141.0) Gecko/20100101 Firefox/141.0"
+    come(browser)  # another version, another network perhaps: its cookie says who it is
+    assert told(NORA) == ["new_device"]
 
 
 def test_consent_denied_there_is_said_here(app: Flask, elsewhere: str) -> None:

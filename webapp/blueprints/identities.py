@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from webapp.errors import Conflict, HoldfastError, Malformed, Missing
 from webapp.http.answers import gives
 from webapp.http.conditional import expected_version
-from webapp.http.entries import carry_session, onward
+from webapp.http.entries import carry_device, carry_session, device_origin, onward
 from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public
 from webapp.http.inputs import read_form
 from webapp.http.limiting import limited
@@ -76,7 +76,7 @@ def return_from_provider(issuer: str) -> Answer:
     """Back from the provider, with its answer in the address."""
     before = maybe_actor() if "sid" in session else None
     try:
-        arrival = oidc.finish_visit(issuer, _said(), _browser(), before, origin_of_request())
+        arrival = oidc.finish_visit(issuer, _said(), _browser(), before, device_origin())
     except HoldfastError as error:
         return _failed(issuer, error)
     if arrival.proof:
@@ -98,7 +98,7 @@ def link_identity(issuer: str) -> Answer:
     """Link, as the person agrees."""
     actor = maybe_actor()
     try:
-        arrival = oidc.accept_offer(issuer, _browser(), read_form(LinkForm), actor, origin_of_request())
+        arrival = oidc.accept_offer(issuer, _browser(), read_form(LinkForm), actor, device_origin())
     except (Conflict, Missing) as error:
         return _failed(issuer, error)
     except HoldfastError as error:
@@ -115,6 +115,7 @@ def _go_on(arrival: Arrival) -> Response:
     if before:
         sessions.end_own_session(before)
     carry_session(arrival.secret or "", keep=False)
+    carry_device(arrival.email)
     return redirect(onward(arrival.next))
 
 

@@ -63,8 +63,8 @@ def live_identity_of(user_id: int, identity_uuid: UUID) -> Select[ExternalIdenti
 
 def live_identity_by(issuer: str, subject_keys: list[str]) -> Select[Any]:
     """Whose account this is at the provider, whatever became of that person."""
-    columns = (ExternalIdentity.id.label("identity_id"), User.id, User.uuid, User.email, User.name, User.deleted_at,
-               User.suspended_at)  # fmt: skip
+    columns = (ExternalIdentity.id.label("identity_id"), User.id, User.uuid, User.email, User.name, User.locale,
+               User.time_zone, User.deleted_at, User.suspended_at)  # fmt: skip
     return (
         live(ExternalIdentity, *columns)
         .join(User, User.id == ExternalIdentity.user_id)

@@ -17,6 +17,7 @@ from webapp.policies import Actor, system_actor
 from webapp.services import auth
 from webapp.services.auth import SignIn
 from webapp.services.claims import settle_roles
+from webapp.services.devices import device_for, tell_of_new_device
 from webapp.services.events import Target, record
 from webapp.services.identities import find_issuer, find_owner, link_identity, note_use
 from webapp.services.inputs import Input
@@ -47,10 +48,13 @@ class Return(Input):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a return ended: signed in (`secret` is for the cookie), or `proof` of who came, who has yet to agree."""
+    """How a return ended: signed in (`secret` is for the cookie) as `email`, or `proof` of who came, who has yet to
+    agree.
+    """
 
     next: str | None
     secret: str | None = None
+    email: str = ""
     proof: str | None = None
 
 
@@ -184,7 +188,7 @@ def _enter(issuer: Issuer, claimed: Claimed, visit: Away, browser: str, origin: 
         return _offer_by_password(issuer, claimed, account, visit, browser)
     if not may_register(issuer, email):
         raise Refused(f"There is no account here for {email}. Ask your administrator for one.", code="oidc_unknown")
-    return Arrival(visit.next, secret=start_browser_session(_register(issuer, claimed, email, origin)))
+    return Arrival(visit.next, start_browser_session(_register(issuer, claimed, email, origin)), email)
 
 
 def _offer_by_password(issuer: Issuer, claimed: Claimed, account: Any, visit: Away, browser: str) -> Arrival:
@@ -199,11 +203,14 @@ def _sign_in(issuer: Issuer, claimed: Claimed, owner: Any, visit: Away, origin: 
     if owner.deleted_at is not None or owner.suspended_at is not None:
         raise _suspended()
     actor = settle_roles(issuer, claimed, Actor(
-        id=owner.id, uuid=owner.uuid, email=owner.email, name=owner.name, address=origin.address, agent=origin.agent,
-        request_id=origin.request_id,
+        id=owner.id, uuid=owner.uuid, email=owner.email, name=owner.name, locale=owner.locale,
+        time_zone=owner.time_zone, address=origin.address, agent=origin.agent, request_id=origin.request_id,
     ))  # fmt: skip
     note_use(claimed, owner.identity_id)
-    return Arrival(visit.next, secret=start_browser_session(actor)) if actor.roles else None
+    if not actor.roles:
+        return None
+    tell_of_new_device(actor, known=device_for(origin.device, email_key(actor.email)) is not None)
+    return Arrival(visit.next, start_browser_session(actor), actor.email)
 
 
 def _register(issuer: Issuer, claimed: Claimed, email: str, origin: Origin) -> Actor:
@@ -231,7 +238,7 @@ def _link_and_enter(issuer: Issuer, proof: str, browser: str, proved: auth.Proof
     if visit is None or visit.user_id is not None:
         raise _over()
     link_identity(proved.actor, issuer, visit.claimed)
-    return Arrival(visit.next, secret=auth.start_browser(proved))
+    return Arrival(visit.next, auth.start_browser(proved), proved.actor.email)
 
 
 def _still_here(visit: Proven, actor: Actor | None) -> bool:
