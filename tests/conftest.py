@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as trials
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from tests.servers import absent
 from tests.vault import Vault, empty_store
@@ -100,7 +100,8 @@ def make_tables() -> None:
     """The tables of the present application as the models say, and what migrations plant."""
     Base.metadata.create_all(db.engine)
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():
-        plant_roles(connection)
+        if connection.scalar(select(Role.id).limit(1)) is None:
+            plant_roles(connection)
 
 
 def empty(application: Flask) -> None:
