@@ -16,6 +16,7 @@ from sqlalchemy import String, cast, select
 
 from tests.conftest import PASSWORD, csrf_of
 from tests.letters import link_of, ordered, token_in, token_of, told
+from tests.oidc import link
 from tests.test_mail import Mailbox, mail_server
 from tests.vault import Vault, differences, empty_store, good, problem
 from webapp.db import Base, db
@@ -42,6 +43,7 @@ class Work:
 
 
 def test_a_person_takes_her_data_away(vault: Vault, member: Actor, run_jobs: RunJobs, signed_in: Browser) -> None:
+    link(member)
     folder = vault.folder("Quay")
     vault.upload("berths.txt", b"seven", folder_id=folder["id"])
     made = good(vault.call("POST", "/exports"), 201)
@@ -59,6 +61,7 @@ def test_a_person_takes_her_data_away(vault: Vault, member: Actor, run_jobs: Run
     assert [(file["path"], file["size"]) for file in held["files.json"]] == [("/Quay/berths.txt", 5)]
     assert "file.created" in {entry["event"] for entry in held["activity.json"]}
     assert len(held["account.json"]["sign_ins"]) == 1
+    assert [one["issuer"] for one in held["account.json"]["linked_accounts"]] == ["https://login.harbour.example"]
     assert PASSWORD not in str(held)
     assert "argon2" not in str(held)
     page = signed_in(member).get("/account/data").text
@@ -157,6 +160,7 @@ def test_the_last_administrator_cannot_leave(
 def test_of_an_erased_account_nothing_personal_is_left(
     vault: Vault, member: Actor, stranger: Actor, admin: Actor, run_jobs: RunJobs
 ) -> None:
+    link(member)
     folder = vault.folder("Mira's boats")
     vault.upload("mira.txt", b"mine", folder_id=folder["id"])
     vault.upload("shared.txt", b"also theirs")
@@ -169,6 +173,7 @@ def test_of_an_erased_account_nothing_personal_is_left(
         assert departures.erase_accounts(Work()) == {"erased": 1, "left": 0}
         assert departures.erase_accounts(Work()) == {"erased": 0, "left": 0}
     assert differences() == []
+    assert db.session.execute(select(Base.metadata.tables["identities"].c.id)).all() == []
     kept = {"jobs", "audit_entries"}  # those go with their own retention, and name nobody but by number
     for table in Base.metadata.sorted_tables:
         columns = [column for column in table.columns if isinstance(column.type, String)]

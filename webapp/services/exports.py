@@ -20,6 +20,7 @@ from webapp.models.audit import AuditEntry
 from webapp.models.exports import DataExport, live_export_content, live_exports_of
 from webapp.models.files import File
 from webapp.models.folders import Folder
+from webapp.models.identities import live_identities_of
 from webapp.models.record import any_state, change_rows, live
 from webapp.models.sessions import Session
 from webapp.models.users import User
@@ -102,7 +103,8 @@ def make_export(job: StartedJob) -> dict[str, int]:
     account = read_row(any_accounts().where(User.id == user_id))
     if account is None:
         return {"bytes": 0}
-    parts = {"account": {"account": view_of(account), "sign_ins": _sign_ins(user_id)}, "files": _files(user_id),
+    about = {"account": view_of(account), "sign_ins": _sign_ins(user_id), "linked_accounts": _linked(user_id)}
+    parts = {"account": about, "files": _files(user_id),
              "activity": _activity(user_id)}  # fmt: skip
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -129,6 +131,10 @@ def _sign_ins(user_id: int) -> Things:
     columns = (Session.kind, Session.address, Session.agent, Session.created_at, Session.seen_at, Session.deleted_at)
     rows = read_rows(any_state(Session, *columns).where(Session.user_id == user_id))  # ended ones too
     return [{**row._mapping, "ended_at": row.deleted_at} for row in rows]
+
+
+def _linked(user_id: int) -> Things:
+    return [dict(row._mapping) for row in read_rows(live_identities_of(user_id))]
 
 
 def _files(user_id: int) -> Things:
