@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask import Flask
 
-from webapp.http.jobrows import _span
+from webapp.http.jobrows import span
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -15,9 +15,9 @@ START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 )
 def test_a_span_of_time_is_shown_in_the_unit_that_fits_it(app: Flask, seconds: float, text: str) -> None:
     with app.test_request_context():
-        assert _span(START, START + timedelta(seconds=seconds)) == text
+        assert span(START, START + timedelta(seconds=seconds)) == text
 
 
 def test_a_span_without_an_end_or_with_clocks_that_disagree_is_left_empty(app: Flask) -> None:
     with app.test_request_context():
-        assert _span(START, None) == _span(None, START) == _span(START, START - timedelta(seconds=1)) == ""
+        assert span(START, None) == span(None, START) == span(START, START - timedelta(seconds=1)) == ""
