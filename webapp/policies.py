@@ -15,6 +15,10 @@ MEMBER, MANAGER, ADMIN, GUEST = "member", "manager", "admin", "guest"
 PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "account.read": ("See one's own profile and sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "account.write": ("Change one's own profile and end sessions", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
+    "account.secure": (
+        "Change password and address, take one's data away, leave",
+        frozenset({GUEST, MEMBER, MANAGER, ADMIN}),
+    ),
     "files.read": ("List and download files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
     "events.read": ("Hear what happens to one's own jobs and files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),

@@ -21,7 +21,7 @@ Page = str | Response | tuple[str, int]
 
 
 @api.post("/auth/change-email")
-@guard("account.write")
+@guard("account.secure")
 @limited("sign_in")
 @takes(EmailChange)
 @gives(None, status=204, errors=(429, 503))
@@ -41,14 +41,14 @@ def confirm_email(wish: EmailConfirmation) -> None:
 
 
 @pages.get("/account/email")
-@guard("account.write")
+@guard("account.secure")
 def email_form() -> str:
     """Asks for the new address."""
     return render_template("users/email.html", form=form_of(None))
 
 
 @pages.post("/account/email", endpoint="change_email")
-@guard("account.write")
+@guard("account.secure")
 @limited("sign_in")
 def change_email_page() -> Page:
     """Mail the link."""

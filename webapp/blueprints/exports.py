@@ -32,7 +32,7 @@ def list_exports(query: ExportFilter) -> Page[ExportView]:
 
 
 @api.post("/exports")
-@guard("account.write")
+@guard("account.secure")
 @limited("sendings")
 @gives(ExportView, status=201, errors=(400, 409))
 def create_export() -> Created:
@@ -50,7 +50,7 @@ def show_export(export_id: UUID) -> ExportView:
 
 
 @api.get("/exports/<uuid:export_id>/content")
-@guard("account.read")
+@guard("account.secure")
 @limited("downloads")
 @gives(errors=(404,), extra={"responses": {"200": {"description": "The archive", "content": {"application/zip": {}}}}})
 def show_export_content(export_id: UUID) -> Response:
@@ -59,7 +59,7 @@ def show_export_content(export_id: UUID) -> Response:
 
 
 @api.post("/auth/delete-account")
-@guard("account.write")
+@guard("account.secure")
 @limited("sign_in")
 @takes(Farewell)
 @gives(None, status=204, errors=(409, 429, 503))
@@ -76,7 +76,7 @@ def show_data() -> str:
 
 
 @pages.post("/account/data", endpoint="create_export")
-@guard("account.write")
+@guard("account.secure")
 @limited("sendings")
 def create_export_page() -> AnyResponse:
     """Have one made."""
@@ -89,7 +89,7 @@ def create_export_page() -> AnyResponse:
 
 
 @pages.get("/account/data/<uuid:export_id>")
-@guard("account.read")
+@guard("account.secure")
 @limited("downloads")
 def download_export(export_id: UUID) -> Response:
     """Take it away."""
@@ -97,7 +97,7 @@ def download_export(export_id: UUID) -> Response:
 
 
 @pages.post("/account/removal", endpoint="delete_account")
-@guard("account.write")
+@guard("account.secure")
 @limited("sign_in")
 def delete_account_page() -> AnyResponse | tuple[str, int]:
     """Delete the account; the browser is nobody's from then on."""

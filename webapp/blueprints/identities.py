@@ -36,7 +36,7 @@ def list_identities() -> Page[IdentityView]:
 
 
 @api.delete("/identities/<uuid:identity_id>")
-@guard("account.write")
+@guard("account.secure")
 @gives(None, status=204, errors=(404, 409, 412))
 def unlink_identity(identity_id: UUID) -> None:
     """Unlink one of them; 409 for your only way to sign in."""
@@ -44,7 +44,7 @@ def unlink_identity(identity_id: UUID) -> None:
 
 
 @pages.post("/account/identities/<uuid:identity_id>/removal", endpoint="unlink_identity")
-@guard("account.write")
+@guard("account.secure")
 def unlink_identity_page(identity_id: UUID) -> Response:
     """Unlink one of them."""
     try:

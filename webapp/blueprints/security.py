@@ -21,7 +21,7 @@ api = Blueprint("security_api", __name__)
 
 
 @api.post("/auth/change-password")
-@guard("account.write")
+@guard("account.secure")
 @limited("sign_in")
 @takes(PasswordChange)
 @gives(None, status=204, errors=(429, 503))
@@ -38,7 +38,7 @@ def show_security() -> str:
 
 
 @pages.post("/account/password", endpoint="change_password")
-@guard("account.write")
+@guard("account.secure")
 @limited("sign_in")
 def change_password_page() -> Response | tuple[str, int]:
     """Change it; this browser goes on in a new session, all others are signed out."""

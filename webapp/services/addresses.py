@@ -46,7 +46,7 @@ def change_email(actor: Actor, wish: EmailChange) -> None:
 
     Raises Invalid for a wrong password, Limited.
     """
-    require(actor, "account.write")
+    require(actor, "account.secure")
     password_hash = prove_password(actor, wish.current_password)
     _ask(actor, wish.email, password_hash)
 

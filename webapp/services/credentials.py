@@ -81,7 +81,7 @@ def tell_password_changed(actor: Actor, to: Recipient) -> None:
 
 
 def _change(actor: Actor, wish: PasswordChange, *, start: bool = False) -> str | None:
-    require(actor, "account.write")
+    require(actor, "account.secure")
     passwords.refuse_weak(wish.password, (actor.name, actor.email))
     old_hash = prove_password(actor, wish.current_password)
     with passwords.turn() as hashing:

@@ -53,7 +53,7 @@ def delete_account(actor: Actor, wish: Farewell) -> None:
 
     Raises Invalid for a wrong password, Limited, Conflict where no administrator would be left.
     """
-    require(actor, "account.write")
+    require(actor, "account.secure")
     prove_password(actor, wish.current_password)
     _delete(actor)
 

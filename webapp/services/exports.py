@@ -75,7 +75,7 @@ def show_export(actor: Actor, export_id: UUID) -> ExportView:
 
 def open_export(actor: Actor, export_id: UUID) -> bytes:
     """The archive itself, a ZIP. Raises Missing for one that is not made yet, or over."""
-    require(actor, "account.read")
+    require(actor, "account.secure")
     row = read_row(live_export_content(actor.id, export_id))
     if row is None or row.content is None or row.expires_at <= now():
         raise Missing("There is no such archive, or it is not ready.")
@@ -85,7 +85,7 @@ def open_export(actor: Actor, export_id: UUID) -> bytes:
 @transactional
 def create_export(actor: Actor) -> ExportView:
     """Have an archive made; those before it go. Raises Conflict while one is being made."""
-    require(actor, "account.write")
+    require(actor, "account.secure")
     export = DataExport(user_id=actor.id)
     db.session.add(export)
     db.session.flush()

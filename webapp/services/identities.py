@@ -88,7 +88,7 @@ def link_identity(actor: Actor, issuer: Issuer, claimed: Claimed) -> None:
 @transactional
 def unlink_identity(actor: Actor, identity_id: UUID, expected: int | None = None) -> None:
     """Forget it. Raises Missing, Stale, and Conflict for the last way to sign in."""
-    require(actor, "account.write")
+    require(actor, "account.secure")
     db.session.execute(live_user(actor.id).with_for_update())  # of two that unlink at once, the second sees the first
     identity = db.session.scalar(live_identity_of(actor.id, identity_id))
     if identity is None:
