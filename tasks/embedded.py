@@ -15,6 +15,7 @@ from tasks.clerk import Clerk, DirectDesk
 from tasks.processes import SoleOwner
 from tasks.publishers import MemoryPublisher
 from tasks.relay import Relay
+from tasks.sealer import Sealer
 from webapp.config import Settings, current_settings
 from webapp.infra.clock import now
 from webapp.infra.pulse import leave
@@ -37,6 +38,7 @@ class Runtime:
         self.worker = dramatiq.Worker(broker, worker_threads=settings.job_threads, worker_timeout=500)
         self.relay = Relay(app, MemoryPublisher(settings, broker), self._take_over if self.owner.alone else None)
         self.thread = threading.Thread(target=self.relay.run, name="relay", daemon=True)
+        self.sealer = Sealer(app)
         self._stopped = False
 
     def start(self) -> None:
@@ -44,6 +46,7 @@ class Runtime:
         self.worker.broker.emit_after("process_boot")
         self.worker.start()
         self.thread.start()
+        self.sealer.start()
 
     def _take_over(self) -> None:
         back, dead = jobs.rescue_orphans(0, AFTER_A_CRASH)
@@ -62,6 +65,7 @@ class Runtime:
         self._stopped = True
         self.relay.stop()
         self.thread.join(5)
+        self.sealer.stop()
         self.worker.stop(DRAIN)
         self.clerk.close()
         leave(self.app)

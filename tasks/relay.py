@@ -15,6 +15,7 @@ from flask import Flask
 from tasks.application import make_app
 from tasks.listener import POLL, Listener
 from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
+from tasks.sealer import Sealer
 from webapp.config import current_settings
 from webapp.errors import Unavailable
 from webapp.infra import ids
@@ -129,11 +130,14 @@ def main() -> int:
         print("RABBITMQ_URL is not set: the web process runs its jobs itself and needs no relay.", file=sys.stderr)  # noqa: T201
         return 2
     relay = Relay(make_app(settings), RabbitPublisher(settings))
+    sealer = Sealer(relay.app)
     ids.appear("relay", 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
     log.info("relay_started")
+    sealer.start()
     relay.run()
+    sealer.stop()
     leave(relay.app)
     log.info("relay_stopped")
     return 0

@@ -1,7 +1,7 @@
 """Housekeeping."""
 
 from tasks.actors import Result, job
-from webapp.services import blobs, departures, purges, scrubs, upkeep
+from webapp.services import audit, blobs, departures, purges, scrubs, upkeep
 from webapp.services.jobs import StartedJob
 
 
@@ -33,3 +33,8 @@ def empty_trash(started: StartedJob) -> Result:
 @job("upkeep.erase_accounts")
 def erase_accounts(started: StartedJob) -> Result:
     return {**departures.erase_accounts(started)}
+
+
+@job("upkeep.verify_audit")
+def verify_audit(started: StartedJob) -> Result:
+    return audit.check_nightly(started)

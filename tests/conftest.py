@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -107,10 +108,27 @@ def make_tables() -> None:
 def empty(application: Flask) -> None:
     """Delete every row, children first, but for what migrations plant: the built-in roles as they are at first."""
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():
-        for table in reversed(Base.metadata.sorted_tables):
-            if table.name not in {"node_leases", "alembic_version"}:
-                connection.execute(delete(table))
+        with disarmed(connection):
+            for table in reversed(Base.metadata.sorted_tables):
+                if table.name not in {"node_leases", "alembic_version"}:
+                    connection.execute(delete(table))
         plant_roles(connection)
+
+
+@contextmanager
+def disarmed(connection: Connection) -> Iterator[None]:
+    """Without the triggers of the tables, as their owner may; until the block ends, of SQLite or of the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        yield
+        connection.exec_driver_sql("SET LOCAL session_replication_role = origin")
+        return
+    triggers = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
+    for name, _ in triggers:
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+    yield
+    for _, sql in triggers:
+        connection.exec_driver_sql(sql)
 
 
 def plant_roles(connection: Connection) -> None:

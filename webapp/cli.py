@@ -15,11 +15,12 @@ from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
-from webapp.services import seeds, setup, standings, users
+from webapp.services import audit, seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
 accounts = AppGroup("users", help="Make and suspend accounts.")
+trail = AppGroup("audit", help="Look at the audit trail.")
 
 
 @config.command("check")
@@ -57,6 +58,19 @@ def suspend_user(email: str) -> None:
     except HoldfastError as error:
         raise click.ClickException(error.detail) from None
     click.echo(f"Suspended {account.email}, id {account.id}.")
+
+
+@trail.command("verify")
+@click.option("--expect", metavar="PLACE:HASH", help="The head that an earlier check printed and you kept elsewhere.")
+def verify_audit(expect: str | None) -> None:
+    """Compute the chain of the audit trail again. Names what was changed or removed, and ends with 1 then."""
+    audit.seal_entries(every=True)
+    check = audit.verify_chain(expect)
+    for fault in check.named:
+        click.echo(str(fault), err=True)
+    if check.faults:
+        raise click.ClickException(f"{check.faults} of {check.links} links are not as they were.")
+    click.echo(f"{check.links} links, whole. Head: {check.head}")
 
 
 @click.command("setup")

@@ -65,6 +65,7 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     )),
     ("settings", _l("Settings"), (("settings.changed", _l("Changed")),)),
     ("mail", _l("Mail"), (("mail.tested", _l("Test sent")),)),
+    ("audit", _l("Audit trail"), (("audit.broken", _l("Found to be tampered with")),)),
     ("cache", _l("Caches"), (("cache.emptied", _l("Emptied")),)),
 )  # fmt: skip
 LISTED = (

@@ -21,6 +21,7 @@ SCHEDULE_TITLES = {
     "purge-trash": lazy_gettext("Removal of old trash"),
     "scrub-blobs": lazy_gettext("Check of stored bytes"),
     "erase-accounts": lazy_gettext("Erasure of deleted accounts"),
+    "verify-audit": lazy_gettext("Check of the audit trail"),
     "mail-digest": lazy_gettext("Digest mail"),
 }
 PURPOSES = {
@@ -28,6 +29,7 @@ PURPOSES = {
     "upkeep.sweep_expired": lazy_gettext("Forgets ended sign-ins, old jobs and answers that nobody asks for again."),
     "upkeep.purge_trash": lazy_gettext("Removes trashed files for good once they have lain there long enough."),
     "upkeep.scrub_blobs": lazy_gettext("Reads part of the store again and finds damage before a person does."),
+    "upkeep.verify_audit": lazy_gettext("Computes the chain of the audit trail again and names what was changed."),
     "upkeep.erase_accounts": lazy_gettext("Removes files and all that is personal of accounts deleted long ago."),
     "mails.digest": lazy_gettext("Tells administrators what was given up, damaged or paused, when anything was."),
 }

@@ -1,13 +1,17 @@
-"""The audit trail: who did what to which object, append-only, written in the transaction of the deed."""
+"""The audit trail: who did what to which object, append-only, written in the transaction of the deed; and its seals.
+
+Triggers refuse every change and removal; the chain of seals shows what somebody did who could get past them.
+"""
 
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, String, Uuid
+from sqlalchemy import BindParameter, Index, Integer, LargeBinary, Select, String, Uuid, bindparam, exists
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
-from webapp.models.record import BIG, DOCUMENT, BigInt, Moment
+from webapp.infra.crypto import EncryptedText
+from webapp.models.record import BIG, DOCUMENT, BigInt, Moment, any_state
 
 # Every event that record() writes: of each kind of object, what happens to it. So audit trail and webhooks name them;
 # http/hookrows.py has their words for people.
@@ -28,6 +32,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "webhook": ("created", "changed", "paused", "resumed", "replayed", "secret_rotated", "deleted"),
     "settings": ("changed",),
     "mail": ("tested",),
+    "audit": ("broken",),
     "cache": ("emptied",),
 }
 EVENTS = frozenset(f"{kind}.{what}" for kind, happenings in HAPPENINGS.items() for what in happenings)
@@ -50,3 +55,58 @@ class AuditEntry(Base):
     target_uuid: Mapped[UUID | None] = mapped_column(Uuid)
     changes: Mapped[dict[str, Any]] = mapped_column(DOCUMENT)
     request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class AuditChain(Base):
+    """Row 1: the key of the chain's hashes. Who seals locks it, so that links are made one after the other."""
+
+    __tablename__ = "audit_chain"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(EncryptedText("audit_chain.key"))
+    created_at: Mapped[Moment]
+
+
+class AuditSeal(Base):
+    """A link of the chain: an entry's place in it, and a keyed hash over the link before and the whole entry."""
+
+    __tablename__ = "audit_seals"
+
+    position: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
+    entry_id: Mapped[int] = mapped_column(BIG, unique=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    sealed_at: Mapped[Moment]
+
+
+def any_chain() -> Select[Any]:
+    """The chain's key."""
+    return any_state(AuditChain, AuditChain.key)
+
+
+def any_unsealed() -> Select[Any]:
+    """Entries with an id above `floor` that have no seal, oldest first."""
+    floor: BindParameter[int] = bindparam("floor")
+    sealed = exists().where(AuditSeal.entry_id == AuditEntry.id)
+    return (
+        any_state(AuditEntry, *AuditEntry.__table__.columns)
+        .where(AuditEntry.id > floor, ~sealed)
+        .order_by(AuditEntry.id)
+    )
+
+
+def any_links() -> Select[Any]:
+    """Seals after the place `after` with their entries, in order; an entry that is gone has None in every column."""
+    after: BindParameter[int] = bindparam("after")
+    seal = (AuditSeal.position, AuditSeal.entry_id, AuditSeal.hash, AuditSeal.sealed_at)
+    chosen = any_state(AuditSeal, *seal, *AuditEntry.__table__.columns)
+    chosen = chosen.outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id)
+    return chosen.where(AuditSeal.position > after).order_by(AuditSeal.position)
+
+
+def any_last_link() -> Select[Any]:
+    """The newest seal."""
+    return (
+        any_state(AuditSeal, AuditSeal.position, AuditSeal.entry_id, AuditSeal.hash)
+        .order_by(AuditSeal.position.desc())
+        .limit(1)
+    )

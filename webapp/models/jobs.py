@@ -49,6 +49,7 @@ KINDS = {
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
         JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
         JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),
+        JobKind("upkeep.verify_audit", "Check of the audit trail", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.purge_trash", "Removal of old trash", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.empty_trash", "Emptying of the trash", time_limit=1500),  # somebody waits: not behind upkeep
     )
