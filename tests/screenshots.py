@@ -126,6 +126,11 @@ def fill(program: Program) -> Paths:
         "permissions": ["files.read", "queues.read"],
     }
     role = program.call("POST", "/roles", json=reader)["id"]
+    group = program.call("POST", "/groups", json={"name": "Pilots", "about": "Who brings the ships in"})["id"]
+    program.call("POST", "/groups", json={"name": "Harbour board"})
+    for name, manager in (("jonas", True), ("noor", False)):
+        wish = {"email": f"{name}@harbour.example", "manager": manager}
+        program.call("POST", f"/groups/{group}/members", json=wish)
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
@@ -147,6 +152,9 @@ def fill(program: Program) -> Paths:
         "health": "/admin/health",
         "settings": "/admin/settings",
         "mail": "/admin/mail",
+        "groups": "/admin/groups",
+        "new-group": "/admin/groups/new",
+        "group": f"/groups/{group}",
         "roles": "/admin/roles",
         "role": f"/admin/roles/{role}",
         "new-role": "/admin/roles/new",

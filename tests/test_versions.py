@@ -27,6 +27,7 @@ IDENTITY = "/identities/<uuid:identity_id>"
 SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
 USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
 ROLE = "/roles/<uuid:role_id>"
+GROUP, MEMBER = "/groups/<uuid:group_id>", "/groups/<uuid:group_id>/members/<uuid:user_id>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -43,6 +44,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     f"{USER}/sessions/<uuid:session_id>": {"DELETE": {}},
     INVITATION: {"DELETE": {}},
     ROLE: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
+    GROUP: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
+    MEMBER: {"PUT": {"json": {"manager": True}}, "DELETE": {}},
 }
 WITHOUT_VERSION = {
     ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
@@ -50,6 +53,7 @@ WITHOUT_VERSION = {
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
 READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
+        GROUP, MEMBER,
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
@@ -60,6 +64,7 @@ STATE_DECIDES = {
     "accounts_pages.suspend_user", "accounts_pages.restore_user",
     "accounts_pages.send_reset", "accounts_pages.end_user_session", "accounts_pages.end_user_sessions",
     "invitations_pages.resend_invitation",
+    "members_pages.add_member", "members_pages.set_member", "members_pages.remove_member",
 }  # fmt: skip
 
 
@@ -103,6 +108,8 @@ def objects(
     export = good(program.call("POST", "/exports"), 201).json
     invitation = good(program.call("POST", "/invitations", json={"email": "bo@harbour.example"}), 201).json
     role = good(program.call("POST", "/roles", json={"name": "Mine", "permissions": ["files.read"]}), 201).json
+    group = good(program.call("POST", "/groups", json={"name": "Mine"}), 201).json
+    good(program.call("PUT", f"/groups/{group['id']}/members/{user['id']}", json={"manager": False}))
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content",
@@ -114,7 +121,8 @@ def objects(
         f"{USER}/sessions/<uuid:session_id>": f"/users/{user['id']}/sessions/{theirs['id']}",
         "/exports/<uuid:export_id>": f"/exports/{export['id']}",
         "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
-        ROLE: f"/roles/{role['id']}",
+        ROLE: f"/roles/{role['id']}", GROUP: f"/groups/{group['id']}",
+        MEMBER: f"/groups/{group['id']}/members/{user['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)
 
@@ -133,10 +141,12 @@ def shown(objects: Objects) -> list[Any]:
     """All that could change, as programs see it."""
     lists = [
         objects.get(path)
-        for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders", "/identities", "/roles")
+        for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders", "/identities", "/roles", "/groups")
     ]
     for session in lists[0]["items"]:
         session["seen_at"] = session["expires_at"] = None
+    if (members := objects.program.call("GET", f"{objects.at[GROUP]}/members")).status_code == 200:
+        lists.insert(1, members.json)
     lists += [objects.get("/users"), objects.get("/invitations"), objects.get(f"{objects.at[USER]}/sessions")]
     for user in lists[-3]["items"]:
         user["seen_at"] = None
@@ -206,7 +216,7 @@ def test_of_twenty_that_name_one_version_at_once_one_wins(objects: Objects, meth
         options = dict(CHANGES[rule][method])
         if wish := options.get("json"):
             names = {"name": f"{number}.txt", "cron": f"{number} 2 * * *", "webhook_log_days": number + 1}
-            options["json"] = {field: names[field] for field in wish}
+            options["json"] = {field: names.get(field, value) for field, value in wish.items()}
         answer = objects.program.twin().call(method, objects.at[rule], headers={"If-Match": tag}, **options)
         return answer.status_code
 
@@ -340,6 +350,10 @@ FORMS = [
          field(HOOK, "name"), None, False),
     Form("roles_pages.change_role", "/admin{role}", {"name": "Yours", "permissions": "files.read"},
          patched(ROLE, name="Theirs"), field(ROLE, "name"), "Yours"),
+    Form("groups_pages.change_group", "{group}", {"name": "Yours", "about": ""}, patched(GROUP, name="Theirs"),
+         field(GROUP, "name"), "Yours"),
+    Form("groups_pages.delete_group", "{group}/removal", {}, patched(GROUP, name="Theirs"), field(GROUP, "name"), None,
+         False),
     Form("roles_pages.delete_role", "/admin{role}/removal", {}, patched(ROLE, name="Theirs"), field(ROLE, "name"), None,
          False),
 ]  # fmt: skip
@@ -361,7 +375,7 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
     names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
-             "invitation": INVITATION, "role": ROLE}  # fmt: skip
+             "invitation": INVITATION, "role": ROLE, "group": GROUP}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
     return page, "2" if "{trash}" in form.page else "1"
 

@@ -40,6 +40,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "users.write": ("Make, change, suspend, restore and delete accounts, end their sessions", frozenset({ADMIN})),
     "invitations.read": ("See who is invited", frozenset({MANAGER, ADMIN})),
     "invitations.write": ("Invite people, with roles that allow no more than one's own", frozenset({MANAGER, ADMIN})),
+    "groups.read": ("See all groups and who is in them", frozenset({MANAGER, ADMIN})),
+    "groups.write": ("Make, change and remove groups, and say who is in any", frozenset({ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }
@@ -74,6 +76,7 @@ class Actor:
     name: str
     roles: frozenset[str] = frozenset()
     permissions: frozenset[str] = frozenset()
+    groups: frozenset[int] = frozenset()  # internal ids of the living groups they are in
     session_id: int | None = None
     locale: str | None = None
     time_zone: str | None = None

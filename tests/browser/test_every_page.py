@@ -49,7 +49,13 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     program.call("POST", "/invitations", json={"email": "bo@harbour.example"})
     wish = {"name": "Auditors", "about": "Look, touch nothing", "permissions": ["files.read"]}
     role = program.call("POST", "/roles", json=wish)["id"]
+    group = program.call("POST", "/groups", json={"name": "Pilots", "about": "Who brings the ships in"})["id"]
+    program.call("PUT", f"/groups/{group}/members/{user}", json={"manager": True})
     paths = {
+        "groups": "/admin/groups",
+        "new group": "/admin/groups/new",
+        "group": f"/groups/{group}",
+        "my groups": "/groups",
         "roles": "/admin/roles",
         "new role": "/admin/roles/new",
         "role": f"/admin/roles/{role}",

@@ -51,6 +51,11 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("role", _l("Roles"), (
         ("role.created", _l("Created")), ("role.changed", _l("Changed")), ("role.deleted", _l("Removed")),
     )),
+    ("group", _l("Groups"), (
+        ("group.created", _l("Created")), ("group.changed", _l("Changed")), ("group.deleted", _l("Removed")),
+        ("group.member_added", _l("Somebody added")), ("group.member_changed", _l("A member's part changed")),
+        ("group.member_removed", _l("Somebody taken out")),
+    )),
     ("identity", _l("Linked accounts"), (("identity.linked", _l("Linked")), ("identity.unlinked", _l("Unlinked")))),
     ("session", _l("Sign-ins"), (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),

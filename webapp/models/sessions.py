@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Select, String, Update, func, update
+from sqlalchemy import ForeignKey, Index, Select, String, Update, cast, func, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
+from webapp.models.groups import Group, GroupMember
 from webapp.models.record import BIG, MaybeMoment, Moment, Record, any_state, live
 from webapp.models.roles import RolePermission
 from webapp.models.users import User, UserRole
@@ -58,16 +59,19 @@ class SignInAttempt(Base):
 
 
 def live_identity() -> Select[Any]:
-    """Columns of a living session and its living, unsuspended user with roles: what an actor is made of."""
+    """Columns of a living session and its living, unsuspended user with roles and groups: what an actor is made of."""
     roles = any_state(UserRole, func.aggregate_strings(UserRole.role, ",")).where(UserRole.user_id == User.id)
     held = any_state(UserRole, func.aggregate_strings(RolePermission.permission, ","))
     held = held.join(RolePermission, RolePermission.role == UserRole.role).where(UserRole.user_id == User.id)
+    groups = live(Group, func.aggregate_strings(cast(GroupMember.group_id, String), ","))
+    groups = groups.join(GroupMember, GroupMember.group_id == Group.id).where(GroupMember.user_id == User.id)
     return (
         live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
              Session.expires_at, Session.created_at.label("started_at"), User.id.label("user_id"), User.uuid,
              User.email, User.name, User.locale, User.time_zone, User.version, User.created_at,
              roles.correlate(User).scalar_subquery().label("roles"),
-             held.correlate(User).scalar_subquery().label("permissions"))
+             held.correlate(User).scalar_subquery().label("permissions"),
+             groups.correlate(User).scalar_subquery().label("groups"))
         .join(User, User.id == Session.user_id)
         .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
     )  # fmt: skip

@@ -20,6 +20,7 @@ from webapp.models.audit import AuditEntry
 from webapp.models.exports import DataExport, live_export_content, live_exports_of
 from webapp.models.files import File
 from webapp.models.folders import Folder
+from webapp.models.groups import live_groups_of
 from webapp.models.identities import live_identities_of
 from webapp.models.record import any_state, change_rows, live
 from webapp.models.sessions import Session
@@ -103,7 +104,8 @@ def make_export(job: StartedJob) -> dict[str, int]:
     account = read_row(any_accounts().where(User.id == user_id))
     if account is None:
         return {"bytes": 0}
-    about = {"account": view_of(account), "sign_ins": _sign_ins(user_id), "linked_accounts": _linked(user_id)}
+    about = {"account": view_of(account), "sign_ins": _sign_ins(user_id), "linked_accounts": _linked(user_id),
+             "groups": _groups(user_id)}  # fmt: skip
     parts = {"account": about, "files": _files(user_id),
              "activity": _activity(user_id)}  # fmt: skip
     archive = io.BytesIO()
@@ -135,6 +137,10 @@ def _sign_ins(user_id: int) -> Things:
 
 def _linked(user_id: int) -> Things:
     return [dict(row._mapping) for row in read_rows(live_identities_of(user_id))]
+
+
+def _groups(user_id: int) -> Things:
+    return [dict(row._mapping) for row in read_rows(live_groups_of(), {"user_id": user_id})]
 
 
 def _files(user_id: int) -> Things:

@@ -57,6 +57,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     roles: frozenset[str]
     permissions: frozenset[str]
+    groups: frozenset[int]
 
 
 class SessionFilter(Input):
@@ -108,20 +109,23 @@ def actor_of(identity: Identity, origin: Origin) -> Actor:
     """The actor of this identity in one request."""
     return Actor(
         id=identity.user_id, uuid=identity.uuid, email=identity.email, name=identity.name, roles=identity.roles,
-        permissions=identity.permissions, session_id=identity.session_id, locale=identity.locale,
-        time_zone=identity.time_zone, address=origin.address, agent=origin.agent, request_id=origin.request_id,
+        permissions=identity.permissions, groups=identity.groups, session_id=identity.session_id,
+        locale=identity.locale, time_zone=identity.time_zone, address=origin.address, agent=origin.agent,
+        request_id=origin.request_id,
     )  # fmt: skip
 
 
 def identity_from(row: Any) -> Identity:
     """The identity in a row of `live_identity`."""
     roles, held = (frozenset((text or "").split(",")) - {""} for text in (row.roles, row.permissions))
-    fields = {name: getattr(row, name) for name in Identity.__struct_fields__ if name not in {"roles", "permissions"}}
-    return Identity(roles=roles, permissions=permissions_of(roles, held), **fields)
+    groups = frozenset(int(number) for number in (row.groups or "").split(",") if number)
+    plain = set(Identity.__struct_fields__) - {"roles", "permissions", "groups"}
+    fields = {name: getattr(row, name) for name in plain}
+    return Identity(roles=roles, permissions=permissions_of(roles, held), groups=groups, **fields)
 
 
 def forget_identities() -> None:
-    """Make this process ask the database again: called after every change of a session, a user or a role."""
+    """Make this process ask the database again: called after every change of a session, a user, a role or a group."""
     _identities.clear()
 
 
