@@ -12,11 +12,14 @@ from webapp.infra.endings import at_end, at_stop
 from webapp.infra.ids import refuse_other_hosts
 from webapp.infra.pulse import leave, live_as
 from webapp.services.health import watch_job_threads
+from webapp.services.keys import refuse_lost_keys
 
 try:
     app = create_app()
     with app.app_context():
         refuse_other_hosts()
+        if not os.environ.get("FLASK_RUN_FROM_CLI"):  # `flask keys status` is wanted just then
+            refuse_lost_keys()
 except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(2)

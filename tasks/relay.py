@@ -16,12 +16,13 @@ from tasks.application import make_app
 from tasks.listener import POLL, Listener
 from tasks.publishers import BrokerDown, Publisher, RabbitPublisher
 from tasks.sealer import Sealer
-from webapp.config import current_settings
+from webapp.config import ConfigurationError, current_settings
 from webapp.errors import Unavailable
 from webapp.infra import ids
 from webapp.infra.clock import now
 from webapp.infra.pulse import leave
 from webapp.services import firings, jobs, turns
+from webapp.services.keys import refuse_lost_keys
 
 log = structlog.get_logger("relay")
 ROUND = 5.0  # seconds between two looks for orphans and lost messages
@@ -125,12 +126,18 @@ class Relay:
 
 def main() -> int:
     """The process: stops on SIGTERM and SIGINT after the present batch."""
-    settings = current_settings()
+    try:
+        settings = current_settings()
+        app = make_app(settings)
+        with app.app_context():
+            refuse_lost_keys()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
     if settings.rabbitmq_url is None:
         print("RABBITMQ_URL is not set: the web process runs its jobs itself and needs no relay.", file=sys.stderr)  # noqa: T201
         return 2
-    relay = Relay(make_app(settings), RabbitPublisher(settings))
-    sealer = Sealer(relay.app)
+    relay, sealer = Relay(app, RabbitPublisher(settings)), Sealer(app)
     ids.appear("relay", 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())

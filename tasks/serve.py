@@ -87,6 +87,7 @@ def prepare(settings: Settings) -> str | None:
     from webapp.db import db
     from webapp.errors import Unavailable
     from webapp.infra.ids import refuse_other_hosts, release_node
+    from webapp.services.keys import refuse_lost_keys
     from webapp.services.setup import create_first_admin, setup_link
 
     app = make_app(settings)
@@ -94,6 +95,7 @@ def prepare(settings: Settings) -> str | None:
         migrate()
         with app.app_context():
             refuse_other_hosts()
+            refuse_lost_keys()
             create_first_admin()
             link = setup_link()
             release_node()

@@ -1,6 +1,7 @@
 """What a worker process of `dramatiq tasks` sets up before its threads start."""
 
 import logging
+import sys
 
 import dramatiq
 from dramatiq.middleware import Middleware
@@ -11,8 +12,9 @@ from tasks.broker import JobsBroker, make_broker
 from tasks.clerk import Clerk
 from tasks.outages import Outage
 from tasks.processes import die_with_parent
-from webapp.config import current_settings
+from webapp.config import ConfigurationError, current_settings
 from webapp.infra.pulse import leave, live_as
+from webapp.services.keys import refuse_lost_keys
 
 
 class WorkerProcess(Middleware):
@@ -35,7 +37,13 @@ class WorkerProcess(Middleware):
 def start_worker() -> None:
     """Make the broker of RABBITMQ_URL dramatiq's own, with every actor declared."""
     logging.getLogger().handlers.clear()  # dramatiq's own: ours write its records, too
-    process = WorkerProcess()
+    try:
+        process = WorkerProcess()
+        with process.clerk.app.app_context():
+            refuse_lost_keys()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     broker = make_broker(current_settings())
     broker.add_middleware(process)
     if isinstance(broker, JobsBroker):

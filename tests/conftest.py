@@ -110,7 +110,7 @@ def empty(application: Flask) -> None:
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():
         with disarmed(connection):
             for table in reversed(Base.metadata.sorted_tables):
-                if table.name not in {"node_leases", "alembic_version"}:
+                if table.name not in {"node_leases", "alembic_version", "encryption_keys"}:
                     connection.execute(delete(table))
         plant_roles(connection)
 

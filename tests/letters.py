@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from webapp.db import read_rows
+from webapp.infra.crypto import sealed_column
 from webapp.models.jobs import Job
 from webapp.models.record import any_state
 from webapp.services.mails import Order, _opened
@@ -13,8 +14,9 @@ from webapp.services.mails import Order, _opened
 
 def ordered() -> list[Order]:
     """All mails ordered so far, oldest first."""
-    rows = read_rows(any_state(Job, Job.args).where(Job.name == "mails.send").order_by(Job.id))
-    return [_opened(row.args) for row in rows]
+    columns = (Job.id, Job.args, sealed_column(Job.sealed).label("sealed"))
+    rows = read_rows(any_state(Job, *columns).where(Job.name == "mails.send").order_by(Job.id))
+    return [_opened(row.id, row.sealed, row.args) for row in rows]
 
 
 def told(email: str) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import LargeBinary, literal, update
 
 from tests.conftest import csrf_of
 from tests.test_mail import Mailbox, later, mail_server, order
@@ -87,7 +87,7 @@ def test_the_list_is_read_by_its_own_index(app: Flask, office: Vault) -> None:
 def test_a_mail_sealed_under_a_key_that_went_is_listed_without_its_address(office: Vault) -> None:
     mail = order()
     with db.engine.connect().execution_options(write=True) as line, line.begin():
-        line.execute(update(Job).where(Job.uuid == mail).values(args={"sealed": "AAAA"}))
+        line.execute(update(Job).where(Job.uuid == mail).values(sealed=literal(b"under another key", LargeBinary)))
     assert office.get("/mails")["items"][0]["to"] is None
 
 

@@ -1,5 +1,7 @@
 """Promise 24: migrations run once however many start together, go back, and leave what the models say."""
 
+import base64
+import json
 import os
 import subprocess
 import sys
@@ -158,3 +160,19 @@ def _postgresql_schema(connection: Connection) -> dict[str, str]:
 
 
 _OF: dict[str, Callable[[Connection], dict[str, str]]] = {"sqlite": _sqlite_schema, "postgresql": _postgresql_schema}
+
+
+def test_mails_of_before_get_their_column_and_keys_of_before_are_noted(blank: Flask) -> None:
+    upgrade(directory=FOLDER, revision="0017")
+    sealed, moment = b"\xab\xcd\x01\x02 sealed", "2026-11-26 12:00:00.000000+00:00"
+    job = {"id": 1, "uuid": "0" * 31 + "1", "name": "mails.send", "queue": "mail", "state": "queued",
+           "args": json.dumps({"sealed": base64.b64encode(sealed).decode()}), "attempts": 0, "max_attempts": 5,
+           "about": "", "progress": 0, "run_at": moment, "created_at": moment, "updated_at": moment,
+           "version": 1}  # fmt: skip
+    with db.engine.connect().execution_options(write=True) as connection, connection.begin():
+        names = ", ".join(job)
+        connection.execute(text(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{name}' for name in job)})"), job)
+    upgrade(directory=FOLDER)
+    with db.engine.connect() as connection:
+        assert bytes(connection.execute(text("SELECT sealed FROM jobs")).scalar_one()) == sealed
+        assert connection.execute(text("SELECT id FROM encryption_keys")).scalars().all() == ["abcd0102"]

@@ -15,10 +15,11 @@ from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
-from webapp.services import audit, seeds, setup, standings, users
+from webapp.services import audit, keys, seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
+keyring = AppGroup("keys", help="Keys of what is stored encrypted.")
 accounts = AppGroup("users", help="Make and suspend accounts.")
 trail = AppGroup("audit", help="Look at the audit trail.")
 
@@ -71,6 +72,28 @@ def verify_audit(expect: str | None) -> None:
     if check.faults:
         raise click.ClickException(f"{check.faults} of {check.links} links are not as they were.")
     click.echo(f"{check.links} links, whole. Head: {check.head}")
+
+
+@keyring.command("rotate")
+def rotate_keys() -> None:
+    """Have a job re-encrypt in the background what is not under the first of DATA_KEYS."""
+    try:
+        job = keys.order_rotation()
+    except HoldfastError as error:
+        detail = "It is under way already." if error.status == 409 else error.detail
+        raise click.ClickException(detail) from None
+    click.echo(f"Queued as job {job}. `flask --app wsgi keys status` tells what is left.")
+
+
+@keyring.command("status")
+def show_keys() -> None:
+    """Say how many values of which column are under which of DATA_KEYS."""
+    uses = keys.count_values()
+    for use in uses:
+        whose = "LOST" if use.number is None else f"key {use.number}"
+        click.echo(f"{use.place:26} {use.values:8}  {whose}  {use.key_id}{' (bound to its column only)' * use.former}")
+    stale = sum(use.values for use in uses if use.number != 1 or use.former)
+    click.echo(f"{stale} values are to be re-encrypted." if stale else "Every value is under the first key.")
 
 
 @click.command("setup")

@@ -72,6 +72,7 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("mail", _l("Mail"), (("mail.tested", _l("Test sent")),)),
     ("audit", _l("Audit trail"), (("audit.broken", _l("Found to be tampered with")),)),
     ("cache", _l("Caches"), (("cache.emptied", _l("Emptied")),)),
+    ("key", _l("Keys"), (("key.rotation_asked", _l("Re-encryption asked for")),)),
 )  # fmt: skip
 LISTED = (
     {"*"} | {f"{kind}.*" for kind, _words, _events in EVENTS} | {name for *_rest, all_ in EVENTS for name, _w in all_}

@@ -53,6 +53,7 @@ TITLES = {
     "upkeep.sweep_expired": lazy_gettext("Removal of expired entries"),
     "upkeep.scrub_blobs": lazy_gettext("Check of stored bytes"),
     "accounts.export": lazy_gettext("Data export"),
+    "keys.rotate": lazy_gettext("Re-encryption under the first key"),
     "upkeep.verify_audit": lazy_gettext("Check of the audit trail"),
     "upkeep.erase_accounts": lazy_gettext("Erasure of deleted accounts"),
     "upkeep.purge_trash": lazy_gettext("Removal of old trash"),

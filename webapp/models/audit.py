@@ -35,6 +35,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "mail": ("tested",),
     "audit": ("broken",),
     "cache": ("emptied",),
+    "key": ("rotation_asked",),
 }
 EVENTS = frozenset(f"{kind}.{what}" for kind, happenings in HAPPENINGS.items() for what in happenings)
 

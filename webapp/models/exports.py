@@ -3,10 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, Select
+from sqlalchemy import ForeignKey, Index, Select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
+from webapp.infra.crypto import EncryptedBytes
 from webapp.models.record import BIG, BigInt, MaybeMoment, Record, live
 
 
@@ -17,7 +18,7 @@ class DataExport(Record, Base):
     __table_args__ = (Index("ix_data_exports_user_id", "user_id", "id"),)
 
     user_id: Mapped[int] = mapped_column(BIG, ForeignKey("users.id"))
-    content: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    content: Mapped[bytes | None] = mapped_column(EncryptedBytes("data_exports.content", personal=True), deferred=True)
     size: Mapped[BigInt | None]
     expires_at: Mapped[MaybeMoment]
 

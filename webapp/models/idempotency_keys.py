@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, Select, String
+from sqlalchemy import ForeignKey, Index, Integer, Select, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
+from webapp.infra.crypto import EncryptedBytes
 from webapp.models.record import BIG, DOCUMENT, Moment, any_state
 
 
@@ -21,7 +22,8 @@ class IdempotencyKey(Base):
     created_at: Mapped[Moment]
     status: Mapped[int | None] = mapped_column(Integer)
     headers: Mapped[list[Any] | None] = mapped_column(DOCUMENT)
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # Encrypted: an answer may hold a secret that is shown once.
+    body: Mapped[bytes | None] = mapped_column(EncryptedBytes("idempotency_keys.body", personal=True))
 
 
 def any_kept_answer(user_id: int, key: str) -> Select[IdempotencyKey]:

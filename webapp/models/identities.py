@@ -12,6 +12,8 @@ from webapp.infra.crypto import EncryptedText
 from webapp.models.record import BigInt, MaybeMoment, Moment, Record, any_state, live
 from webapp.models.users import User
 
+PURPOSE = "identity subject"  # of the digests in subject_key
+
 
 class ExternalIdentity(Record, Base):
     """A person's account at a provider: `issuer` is its address, `subject` what it calls the person, for ever.
@@ -29,8 +31,10 @@ class ExternalIdentity(Record, Base):
     user_id: Mapped[BigInt] = mapped_column(ForeignKey("users.id"))
     issuer: Mapped[str] = mapped_column(String(255))
     subject_key: Mapped[str] = mapped_column(String(64))
-    subject: Mapped[str] = mapped_column(EncryptedText("identities.subject"))
-    email: Mapped[str | None] = mapped_column(EncryptedText("identities.email"))
+    subject: Mapped[str] = mapped_column(
+        EncryptedText("identities.subject", personal=True, found_by=("subject_key", PURPOSE))
+    )
+    email: Mapped[str | None] = mapped_column(EncryptedText("identities.email", personal=True))
     used_at: Mapped[MaybeMoment]
 
 
@@ -45,7 +49,7 @@ class OidcVisit(Base):
     browser: Mapped[str] = mapped_column(String(64))
     issuer: Mapped[str] = mapped_column(String(40))
     stage: Mapped[str] = mapped_column(String(10))
-    sealed: Mapped[str] = mapped_column(EncryptedText("oidc_visits.sealed"))
+    sealed: Mapped[str] = mapped_column(EncryptedText("oidc_visits.sealed", personal=True))
     expires_at: Mapped[Moment]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.config import QUEUES as QUEUES
 from webapp.db import Base
+from webapp.infra.crypto import EncryptedBytes
 from webapp.infra.ids import next_id
 from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record, live
 
@@ -50,6 +51,7 @@ KINDS = {
         JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
         JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),
         JobKind("upkeep.verify_audit", "Check of the audit trail", "upkeep", first_delay=60, time_limit=1500),
+        JobKind("keys.rotate", "Re-encryption under the first key", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.purge_trash", "Removal of old trash", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.empty_trash", "Emptying of the trash", time_limit=1500),  # somebody waits: not behind upkeep
     )
@@ -95,6 +97,10 @@ class Job(Record, Base):
     priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL, server_default=text("5"))
     lane: Mapped[int] = mapped_column(BIG, default=0, server_default=text("0"))
     args: Mapped[dict[str, Any]] = mapped_column(DOCUMENT, default=dict)
+    # Arguments that nobody may read in the database: the mail to send.
+    sealed: Mapped[bytes | None] = mapped_column(
+        EncryptedBytes("jobs.sealed", personal=True, former_place="jobs.args mail"), deferred=True
+    )
     about: Mapped[str] = mapped_column(String(300), default="")
     target_uuid: Mapped[UUID | None] = mapped_column(Uuid)
     state: Mapped[str] = mapped_column(String(10), default="queued")

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, Select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
+from webapp.infra.crypto import sealed_column
 from webapp.models.jobs import Job
 from webapp.models.record import BIG, Moment, any_state, live
 from webapp.models.users import User, UserRole
@@ -26,9 +27,15 @@ class Digest(Base):
 def live_mails() -> Select[Any]:
     """What is shown of mails, and what is sealed in them; the index above leads there."""
     columns = (Job.uuid, Job.about, Job.state, Job.attempts, Job.max_attempts, Job.error, Job.result, Job.args,
+               sealed_column(Job.sealed).label("sealed"),
                Job.created_at, Job.run_at, Job.finished_at, Job.updated_at, Job.version,
                Job.id.label("row_id"))  # fmt: skip
     return live(Job, *columns).where(Job.name == "mails.send")
+
+
+def any_sealed(job_id: int) -> Select[Any]:
+    """What a mail says, as it is stored."""
+    return any_state(Job, sealed_column(Job.sealed).label("sealed")).where(Job.id == job_id)
 
 
 def live_holders_of(role: str) -> Select[Any]:

@@ -25,8 +25,8 @@ class Session(Record, Base):
     secret_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # sha-256 of the cookie's random id
     expires_at: Mapped[Moment]
     seen_at: Mapped[Moment]
-    address: Mapped[str | None] = mapped_column(EncryptedText("sessions.address"))
-    agent: Mapped[str | None] = mapped_column(EncryptedText("sessions.agent"))
+    address: Mapped[str | None] = mapped_column(EncryptedText("sessions.address", personal=True))
+    agent: Mapped[str | None] = mapped_column(EncryptedText("sessions.agent", personal=True))
 
 
 class RefreshToken(Base):

@@ -151,7 +151,7 @@ def _seal(floor: int) -> int:
 
 @transactional
 def _begin() -> None:
-    db.session.execute(insert(AuditChain).values(id=1, key=secrets.token_hex(32), created_at=now()))
+    db.session.add(AuditChain(id=1, key=secrets.token_hex(32), created_at=now()))
 
 
 def _floor() -> int:

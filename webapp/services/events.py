@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from webapp.db import db
 from webapp.infra.clock import now
+from webapp.infra.crypto import in_row
 from webapp.infra.ids import next_id
 from webapp.infra.wakeups import wake_relay
 from webapp.models.audit import AuditEntry
@@ -31,7 +32,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
 class Target:
     """The object of an event: its type and public id, its name for people, and the arguments its jobs need.
 
-    `lane` is the line its jobs wait in; without one it is the owner's.
+    `lane` is the line its jobs wait in; without one it is the owner's. `sealed` are arguments stored encrypted.
     """
 
     type: str
@@ -40,6 +41,7 @@ class Target:
     owner_id: int | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     lane: int | None = None
+    sealed: bytes | None = None
 
 
 def record(
@@ -105,8 +107,11 @@ def queue_jobs(actor: Actor, names: Sequence[str], target: Target, unique_key: s
 
 
 def _job_row(actor: Actor, kind: JobKind, target: Target, unique_key: str | None) -> dict[str, Any]:
-    moment = now()
+    moment, number = now(), next_id()
+    sealed = {} if target.sealed is None else {"sealed": in_row(target.sealed, number)}
     return {
+        **sealed,
+        "id": number,
         "uuid": uuid7(),
         "name": kind.name,
         "queue": kind.queue,

@@ -10,10 +10,11 @@ from webapp.config import current_settings
 from webapp.db import db, read_rows, transactional
 from webapp.errors import Conflict, Missing
 from webapp.infra.clock import now
-from webapp.infra.crypto import lookup_keys
+from webapp.infra.crypto import in_row, lookup_keys
 from webapp.infra.idtokens import Claimed
 from webapp.issuers import Issuer
 from webapp.models.identities import (
+    PURPOSE,
     ExternalIdentity,
     identity_used,
     live_identities_of,
@@ -25,8 +26,6 @@ from webapp.policies import Actor, require
 from webapp.services.cursors import Page
 from webapp.services.events import Target, record
 from webapp.services.folders import check_version
-
-PURPOSE = "identity subject"
 
 
 class IdentityView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ def note_use(claimed: Claimed, identity_id: int) -> None:
     """Remember when it was used last, and the address of now; the key is the newest from then on."""
     values = {"subject_key": lookup_keys(claimed.subject, PURPOSE)[0]}
     if claimed.email:
-        values["email"] = claimed.email
+        values["email"] = in_row(claimed.email, identity_id)
     db.session.execute(identity_used(identity_id, now(), values))
 
 

@@ -13,12 +13,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from webapp.db import db, transaction, transactional, translated
 from webapp.errors import Conflict, Invalid, Unavailable
 from webapp.infra.clock import now
-from webapp.infra.crypto import decrypt, encrypt
+from webapp.infra.crypto import in_row
 from webapp.models.idempotency_keys import IdempotencyKey, any_kept_answer
 from webapp.policies import Actor
 
 KEPT_FOR = timedelta(hours=24)
-PLACE = "idempotency_keys.body"  # encrypted: an answer may hold a secret that is shown once
 
 
 class KeptAnswer(msgspec.Struct, frozen=True):
@@ -40,8 +39,8 @@ def answer_once(actor: Actor, key: str, fingerprint: str, act: Callable[[], Kept
         if not _claim(actor, key, fingerprint):
             return _known_answer(actor, key, fingerprint)
         answer = act()
-        headers, sealed = [list(pair) for pair in answer.headers], encrypt(answer.body, PLACE)
-        kept = {"status": answer.status, "headers": headers, "body": sealed}
+        headers, body = [list(pair) for pair in answer.headers], in_row(answer.body, actor.id, key)
+        kept = {"status": answer.status, "headers": headers, "body": body}
         mine = (IdempotencyKey.user_id == actor.id) & (IdempotencyKey.key == key)
         db.session.execute(update(IdempotencyKey).where(mine).values(kept))
         return answer
@@ -66,8 +65,7 @@ def _known_answer(actor: Actor, key: str, fingerprint: str) -> KeptAnswer:
     row = db.session.scalars(any_kept_answer(actor.id, key)).one()
     if row.fingerprint != fingerprint:
         raise Invalid.field("Idempotency-Key", "key_reused", "This key was used for a different request.")
-    body = decrypt(row.body, PLACE) if row.body else b""
-    return KeptAnswer(row.status or 200, [(name, value) for name, value in row.headers or []], body)
+    return KeptAnswer(row.status or 200, [(name, value) for name, value in row.headers or []], row.body or b"")
 
 
 @transactional

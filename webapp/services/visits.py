@@ -9,6 +9,7 @@ from sqlalchemy import insert
 
 from webapp.db import db, read_row
 from webapp.infra.clock import now
+from webapp.infra.crypto import in_row
 from webapp.infra.idtokens import Claimed
 from webapp.models.identities import OidcVisit, any_visit, visit_taken, visits_over
 from webapp.services.sessions import hash_of
@@ -47,7 +48,8 @@ def keep_visit(issuer: str, key: str, browser: str, visit: Away | Proven) -> str
     db.session.execute(visits_over(moment))
     sealed = msgspec.json.encode(visit).decode()
     db.session.execute(insert(OidcVisit).values(
-        key=hash_of(key), browser=hash_of(browser), issuer=issuer, stage=_stage(type(visit)), sealed=sealed,
+        key=hash_of(key), browser=hash_of(browser), issuer=issuer, stage=_stage(type(visit)),
+        sealed=in_row(sealed, hash_of(key)),
         expires_at=moment + LIFE,
     ))  # fmt: skip
     return key
