@@ -6,13 +6,13 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     BindParameter,
-    String,
+    Text,
     any_,
     bindparam,
     cast,
+    column,
     func,
     literal,
-    literal_column,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -59,13 +59,19 @@ START = {
     )[dialect] for dialect, among in _AMONG.items()
 }  # fmt: skip
 _END = {"state": "done", "progress": 100, "error": None, "finished_at": _moment}
-_own_end = cast(bindparam("ends"), JSONB)[cast(Job.id, String)]  # of {id: [started_at, result]}
+_ends = (
+    func.unnest(
+        bindparam("ids", type_=ARRAY(BigInteger)), bindparam("begun", type_=ARRAY(Instant())),
+        bindparam("outcomes", type_=ARRAY(Text)),
+    )
+    .table_valued(column("id", BigInteger), column("begun", Instant), column("outcome", Text), name="ended")
+    .render_derived()
+)  # fmt: skip
 FINISH = {
     "sqlite": by_dialect(change(*_MINE, **_END, result=bindparam("outcome")), Job.id)["sqlite"],
     "postgresql": by_dialect(
-        change(_AMONG["postgresql"], _STATE["postgresql"] == "running",
-                Job.started_at == cast(_own_end[0].astext, Instant()),
-                **_END, result=func.nullif(_own_end[1], literal_column("'null'::jsonb"))), Job.id,
+        change(Job.id == _ends.c.id, _STATE["postgresql"] == "running", Job.started_at == _ends.c.begun,
+               **_END, result=cast(_ends.c.outcome, JSONB)), Job.id,
     )["postgresql"],
 }  # fmt: skip
 FAIL = by_dialect(

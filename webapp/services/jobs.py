@@ -149,9 +149,9 @@ def finish_jobs(ends: Sequence[tuple[StartedJob, dict[str, Any] | None]]) -> int
             finish = runs.FINISH["sqlite"]
             rows = [row for job, result in ends for row in line.execute(finish, _end(job, result)).all()]
     else:
-        told = {str(job.id): (job.started_at, result) for job, result in ends}
-        ids = [job.id for job, _ in ends]
-        rows = _write(runs.FINISH, ids=ids, ends=msgspec.json.encode(told).decode())
+        begun = {"ids": [job.id for job, _ in ends], "begun": [job.started_at for job, _ in ends]}
+        outcomes = [None if result is None else msgspec.json.encode(result).decode() for _, result in ends]
+        rows = _write(runs.FINISH, **begun, outcomes=outcomes)
     kept = {row[0] for row in rows}
     tell_jobs([_stands(job, "done", 100) for job, _ in ends if job.id in kept])
     _free_places([job for job, _ in ends])
