@@ -12,6 +12,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Middleware, TimeLimit
 
+from tasks.consumer import JobsConsumer
 from tasks.outages import Outage
 from webapp.config import Settings
 from webapp.models.jobs import QUEUES
@@ -23,6 +24,7 @@ class JobsBroker(RabbitmqBroker):
     """RabbitMQ with one plain durable queue per name: no delay queues, no dead letters, so half the connections."""
 
     outage: Outage | None = None
+    consumer_class = JobsConsumer
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         consumer = super().consume(queue_name, prefetch, timeout)

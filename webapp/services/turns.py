@@ -129,7 +129,7 @@ def _queued(queue: str, lane: int) -> tuple[Any, ...]:
 def workers_are_busy() -> bool:
     """Whether a worker may have no free thread: then it may hold messages that it has not begun.
 
-    A worker takes twice as many messages of a queue as it has threads, and begins one as soon as a thread is free.
+    A worker takes three messages of a queue for each of its threads, and begins one as soon as a thread is free.
     """
     with translated(), autocommitting(db.engine) as line:
         running = line.scalar(lanes.RUNNING) or 0
