@@ -131,6 +131,12 @@ def fill(program: Program) -> Paths:
     for name, manager in (("jonas", True), ("noor", False)):
         wish = {"email": f"{name}@harbour.example", "manager": manager}
         program.call("POST", f"/groups/{group}/members", json=wish)
+    for path, wish in (
+        (f"/folders/{folders['Photographs']}", {"group_id": group, "level": "editor"}),
+        (f"/files/{photo}", {"email": "noor@harbour.example", "level": "manager"}),
+        (f"/files/{photo}", {"group_id": group, "level": "viewer"}),
+    ):
+        program.call("PUT", f"{path}/grants", json=wish)
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
@@ -152,6 +158,9 @@ def fill(program: Program) -> Paths:
         "health": "/admin/health",
         "settings": "/admin/settings",
         "mail": "/admin/mail",
+        "access": f"/files/{photo}/access",
+        "folder-access": f"/folders/{folders['Photographs']}/access",
+        "shared": "/shared",
         "groups": "/admin/groups",
         "new-group": "/admin/groups/new",
         "group": f"/groups/{group}",

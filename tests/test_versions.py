@@ -28,6 +28,10 @@ SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
 USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
 ROLE = "/roles/<uuid:role_id>"
 GROUP, MEMBER = "/groups/<uuid:group_id>", "/groups/<uuid:group_id>/members/<uuid:user_id>"
+GRANTS: dict[str, dict[str, Any]] = {
+    "PUT": {"json": {"email": "zoe@harbour.example", "level": "editor"}},
+    "DELETE": {"query_string": {"email": "zoe@harbour.example"}},
+}
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -44,6 +48,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     f"{USER}/sessions/<uuid:session_id>": {"DELETE": {}},
     INVITATION: {"DELETE": {}},
     ROLE: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
+    f"{FILE}/grants": GRANTS,
+    f"{FOLDER}/grants": GRANTS,
     GROUP: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     MEMBER: {"PUT": {"json": {"manager": True}}, "DELETE": {}},
 }
@@ -64,6 +70,8 @@ STATE_DECIDES = {
     "accounts_pages.suspend_user", "accounts_pages.restore_user",
     "accounts_pages.send_reset", "accounts_pages.end_user_session", "accounts_pages.end_user_sessions",
     "invitations_pages.resend_invitation",
+    "grants_pages.put_file_grant", "grants_pages.put_folder_grant",
+    "grants_pages.delete_file_grant", "grants_pages.delete_folder_grant",
     "members_pages.add_member", "members_pages.set_member", "members_pages.remove_member",
 }  # fmt: skip
 
@@ -110,9 +118,12 @@ def objects(
     role = good(program.call("POST", "/roles", json={"name": "Mine", "permissions": ["files.read"]}), 201).json
     group = good(program.call("POST", "/groups", json={"name": "Mine"}), 201).json
     good(program.call("PUT", f"/groups/{group['id']}/members/{user['id']}", json={"manager": False}))
+    for path in (f"/files/{file['id']}/grants", f"/folders/{folder['id']}/grants"):
+        good(program.call("PUT", path, json={"email": other["email"], "level": "viewer"}))
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
-        f"{FILE}/content": f"/files/{file['id']}/content",
+        f"{FILE}/content": f"/files/{file['id']}/content", f"{FILE}/grants": f"/files/{file['id']}/grants",
+        f"{FOLDER}/grants": f"/folders/{folder['id']}/grants",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
         IDENTITY: f"/identities/{linked}", HOOK: f"/webhooks/{hook['id']}",
         "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
@@ -147,6 +158,8 @@ def shown(objects: Objects) -> list[Any]:
         session["seen_at"] = session["expires_at"] = None
     if (members := objects.program.call("GET", f"{objects.at[GROUP]}/members")).status_code == 200:
         lists.insert(1, members.json)
+    for path in (objects.at[f"{FILE}/grants"], objects.at[f"{FOLDER}/grants"]):
+        lists.insert(1, objects.program.call("GET", path).json)
     lists += [objects.get("/users"), objects.get("/invitations"), objects.get(f"{objects.at[USER]}/sessions")]
     for user in lists[-3]["items"]:
         user["seen_at"] = None

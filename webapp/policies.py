@@ -5,6 +5,7 @@ What a role holds now stands in its rows (models/roles.py); a permission added h
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from uuid import UUID
 
 from webapp.errors import Refused, Unauthenticated
@@ -21,6 +22,7 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     ),
     "files.read": ("List and download files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "files.write": ("Upload, change, trash and restore files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
+    "files.share": ("Let others see and change one's files and folders", frozenset({MEMBER, MANAGER, ADMIN})),
     "events.read": ("Hear what happens to one's own jobs and files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "jobs.read": ("See the jobs of one's own files", frozenset({GUEST, MEMBER, MANAGER, ADMIN})),
     "roles.read": ("See roles and what they allow", frozenset({ADMIN})),
@@ -42,10 +44,21 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "invitations.write": ("Invite people, with roles that allow no more than one's own", frozenset({MANAGER, ADMIN})),
     "groups.read": ("See all groups and who is in them", frozenset({MANAGER, ADMIN})),
     "groups.write": ("Make, change and remove groups, and say who is in any", frozenset({ADMIN})),
+    "vault.read": ("See everybody's files and folders", frozenset({ADMIN})),
+    "vault.write": ("Change and share everybody's files and folders", frozenset({ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }
 
+
+class Level(IntEnum):
+    """What somebody may do with one file or folder; each includes those before it. Nobody is granted to be owner."""
+
+    NONE, VIEWER, EDITOR, MANAGER, OWNER = range(5)
+
+
+# permission: the level that it needs on the object itself
+NEEDED = {"files.read": Level.VIEWER, "files.write": Level.EDITOR, "files.share": Level.MANAGER}
 
 # slug: (name, what it is for)
 BUILT_IN: dict[str, tuple[str, str]] = {
@@ -83,6 +96,7 @@ class Actor:
     address: str | None = None
     agent: str | None = None
     request_id: str | None = None
+    root: int | None = None  # internal id of the folder that a token is limited to
     scopes: frozenset[str] | None = field(default=None)  # None: all that the roles allow
 
     def can(self, permission: str) -> bool:
@@ -103,6 +117,13 @@ class Actor:
         """Up to two letters for the picture in the corner."""
         words = self.name.split() or [self.email]
         return "".join(word[0] for word in (words[0], *words[1:][-1:])).upper()
+
+
+def level_by_role(actor: Actor) -> Level:
+    """What the actor's roles allow with everybody's files and folders."""
+    if actor.can("vault.write"):
+        return Level.MANAGER
+    return Level.VIEWER if actor.can("vault.read") else Level.NONE
 
 
 def require(actor: Actor | None, permission: str) -> Actor:

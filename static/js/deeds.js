@@ -60,12 +60,13 @@ async function trash(set) {
   const done = await each(things, ({ url, version }) => send("DELETE", url, { version }));
   await refresh();
   if (!done.length) return;
+  const restores = "restores" in document.getElementById("listing").dataset; // else only who owns it takes it back
   toast(count("trashed", done.length, { name: done[0].name }), {
-    undo: async () => {
+    undo: restores && (async () => {
       const back = await each(done, ({ url }) => send("POST", `${url}/restoration`));
       await refresh();
       if (back.length) toast(count("restored", back.length, { name: back[0].name }));
-    },
+    }),
   });
 }
 

@@ -51,7 +51,12 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     role = program.call("POST", "/roles", json=wish)["id"]
     group = program.call("POST", "/groups", json={"name": "Pilots", "about": "Who brings the ships in"})["id"]
     program.call("PUT", f"/groups/{group}/members/{user}", json={"manager": True})
+    for wish in ({"email": other["email"], "level": "editor"}, {"group_id": group, "level": "viewer"}):
+        program.call("PUT", f"/folders/{folder}/grants", json=wish)
     paths = {
+        "access to a folder": f"/folders/{folder}/access",
+        "access to a file": f"/files/{photo}/access",
+        "shared": "/shared",
         "groups": "/admin/groups",
         "new group": "/admin/groups/new",
         "group": f"/groups/{group}",

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from webapp.errors import Stale
 from webapp.http import placing
+from webapp.http.accessrows import people_rows
 from webapp.http.answers import answer, created, gives
 from webapp.http.conditional import expected_content, expected_version
 from webapp.http.downloads import send_content
@@ -19,11 +20,13 @@ from webapp.http.limiting import limited
 from webapp.http.merges import Answer, merge_page
 from webapp.http.placing import FILE
 from webapp.http.repetitions import once
-from webapp.http.rows import file_card, folder_page, folder_url
+from webapp.http.rows import file_card, folder_page, folder_url, place_url
 from webapp.http.undo import flash_undo
 from webapp.http.uploads import announced_size, received, refusals_heard
 from webapp.infra.storage import LocalDraft
-from webapp.services import downloads, files, listings, trash, worklists
+from webapp.policies import Level
+from webapp.services import audiences, downloads, files, listings, trash, worklists
+from webapp.services.audiences import AccessFilter
 from webapp.services.cursors import Page
 from webapp.services.downloads import ContentQuery
 from webapp.services.files import FileChange, FileView, NewFile, UploadQuery
@@ -145,10 +148,11 @@ def upload_files() -> AnyResponse:
 @pages.get("/files/<uuid:file_id>", endpoint="show_file")
 @guard("files.read")
 def show_file_page(file_id: UUID) -> str:
-    """Preview, details and what the server did with the file."""
+    """Preview, details, who has access and what the server did with the file."""
     actor = current_actor()
-    card = file_card(actor, files.show_file(actor, file_id))
-    return render_template("files/show.html", **card, steps=job_steps(worklists.jobs_of_file(actor, file_id)))
+    people = people_rows(actor, audiences.show_access(actor, "file", file_id, AccessFilter(limit=10)))
+    steps = job_steps(worklists.jobs_of_file(actor, file_id))
+    return render_template("files/show.html", **file_card(actor, file_id), people=people, steps=steps)
 
 
 @pages.get("/files/<uuid:file_id>/name")
@@ -184,13 +188,17 @@ def move_file(file_id: UUID) -> placing.Page:
 def trash_file_page(file_id: UUID) -> Answer:
     """Move to the trash, with an undo in the message; what was changed meanwhile is asked about once more."""
     actor = current_actor()
-    seen = files.show_file(actor, file_id)
-    place = folder_url(seen.folder_id)
+    seen, found, _owner = files.look_at(actor, file_id)
+    place = place_url(actor, seen.folder_id)
     try:
         file = trash.trash_file(actor, file_id, expected_version())
     except Stale:
         here = url_for(".trash_file", file_id=file_id)
         return merge_page(seen.name, here, seen.version, place, deed=_("Move to trash"))
     undo = url_for("trash_pages.restore_file", file_id=file_id)
-    flash_undo(_("“%(name)s” moved to trash.", name=isolated(file.name)), undo, version=file.version)
+    done = _("“%(name)s” moved to trash.", name=isolated(file.name))
+    if found.level >= Level.MANAGER:
+        flash_undo(done, undo, version=file.version)
+    else:
+        flash(done, "success")
     return redirect(place)

@@ -51,6 +51,9 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("role", _l("Roles"), (
         ("role.created", _l("Created")), ("role.changed", _l("Changed")), ("role.deleted", _l("Removed")),
     )),
+    ("grant", _l("Sharing with people and groups"), (
+        ("grant.made", _l("Shared")), ("grant.changed", _l("Changed")), ("grant.removed", _l("No longer shared")),
+    )),
     ("group", _l("Groups"), (
         ("group.created", _l("Created")), ("group.changed", _l("Changed")), ("group.deleted", _l("Removed")),
         ("group.member_added", _l("Somebody added")), ("group.member_changed", _l("A member's part changed")),

@@ -15,7 +15,7 @@ from webapp.http.formats import isolated
 from webapp.http.guard import current_actor
 from webapp.http.inputs import read_form
 from webapp.http.merges import choice, merge_page
-from webapp.http.rows import crumbs_to, folder_path, folder_url, form_of, mover
+from webapp.http.rows import crumbs_to, folder_path, form_of, mover, place_url
 from webapp.http.undo import flash_undo
 from webapp.services import files, folders
 from webapp.services.files import FileChange, FileMove
@@ -65,12 +65,12 @@ def rename(kind: Kind, thing_id: UUID) -> Page:
         thing = kind.change(actor, thing_id, wish, expected_version())
     except Stale:
         saved = kind.show(actor, thing_id)
-        return merge_page(saved.name, here, saved.version, folder_url(kind.place_of(saved)),
+        return merge_page(saved.name, here, saved.version, place_url(actor, kind.place_of(saved)),
                           [choice("name", _("Name"), saved.name)])  # fmt: skip
     except (Invalid, Conflict) as error:
         return rename_form(kind, thing_id, error), error.status
     flash_undo(_("Renamed to “%(name)s”.", name=isolated(thing.name)), here, name=before.name, version=thing.version)
-    return redirect(folder_url(kind.place_of(thing)))
+    return redirect(place_url(actor, kind.place_of(thing)))
 
 
 def move_form(kind: Kind, thing_id: UUID, query: MoveQuery, error: Invalid | Conflict | None = None) -> str:
@@ -92,7 +92,7 @@ def move(kind: Kind, thing_id: UUID) -> Page:
     except Stale:
         saved = kind.show(actor, thing_id)
         field = choice(kind.place, _("Folder"), kind.place_of(saved), lambda place: folder_path(actor, place))
-        return merge_page(saved.name, here, saved.version, folder_url(kind.place_of(saved)), [field])
+        return merge_page(saved.name, here, saved.version, place_url(actor, kind.place_of(saved)), [field])
     except (Invalid, Conflict) as error:
         looked_at = (
             goal or "top" if isinstance(error, Conflict) else None
@@ -100,12 +100,12 @@ def move(kind: Kind, thing_id: UUID) -> Page:
         return move_form(kind, thing_id, MoveQuery.model_validate({"in": looked_at}), error), error.status
     former = {kind.place: kind.place_of(before)}
     flash_undo(_("“%(name)s” moved.", name=isolated(thing.name)), here, **former, version=thing.version)
-    return redirect(folder_url(kind.place_of(thing)))
+    return redirect(place_url(actor, kind.place_of(thing)))
 
 
 def _form(template: str, kind: Kind, thing: Any, deed: str, form: dict[str, Any], **more: Any) -> str:
     place = kind.place_of(thing)
     return render_template(
         template, thing=thing, noun=kind.noun, action=kind.address(deed, thing.id), form=form,
-        back_url=folder_url(place), breadcrumbs=crumbs_to(current_actor(), place, thing.name), **more,
+        back_url=place_url(current_actor(), place), breadcrumbs=crumbs_to(current_actor(), place, thing.name), **more,
     )  # fmt: skip

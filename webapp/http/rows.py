@@ -13,15 +13,17 @@ from webapp.config import current_settings
 from webapp.errors import Conflict, HoldfastError, Missing
 from webapp.http.downloads import INLINE
 from webapp.http.formats import Pen, ago, exact, pen, size
-from webapp.policies import Actor
-from webapp.services import downloads, folders, listings
+from webapp.policies import Actor, Level
+from webapp.services import audiences, downloads, files, folders, listings
 from webapp.services.cursors import Page
 from webapp.services.files import FileView
-from webapp.services.folders import FolderFilter, MoveQuery
+from webapp.services.folders import FolderFilter, MoveQuery, Trail
 from webapp.services.listings import BrowseQuery, Row
 from webapp.services.settings import in_force
 
 TEXT_SHOWN = 64 * 1024
+TOP = Trail(crumbs=[], level=Level.OWNER)  # one's own
+SHARED = Trail(crumbs=[], level=Level.VIEWER)  # of somebody else's, above what they share
 # first match of a media type's beginning: icon, words
 KINDS: tuple[tuple[str, str, Any], ...] = (
     ("image/svg", "file-vector", _l("Vector picture")),
@@ -48,6 +50,9 @@ KINDS: tuple[tuple[str, str, Any], ...] = (
 )
 
 
+LEVELS = {"viewer": _l("Viewer"), "editor": _l("Editor"), "manager": _l("Manager"), "owner": _l("Owner")}
+
+
 def kind_of(mime: str) -> tuple[str, str]:
     """Icon and words for a media type."""
     for start, icon, words in KINDS:
@@ -70,13 +75,15 @@ def folder_page(actor: Actor, folder_id: UUID | None, query: BrowseQuery) -> str
     rows = [_row(actor, row, you, writer) for row in page.items]
     if request.headers.get("HX-Request"):
         return render_template("files/_rows.html", rows=rows, next_url=next_url)
-    trail = folders.list_crumbs(actor, folder_id) if folder_id else []
+    trail = folders.trail_to(actor, folder_id) if folder_id else TOP
     shown = len(rows)
     count = _("First %(num)d items", num=shown) if next_url else ngettext("%(num)d item", "%(num)d items", shown)
     return render_template(
         "files/index.html",
-        folder=trail[-1] if trail else None,
+        folder=trail.crumbs[-1] if trail.crumbs else None,
         breadcrumbs=_trail(trail),
+        writes=actor.can("files.write") and trail.level >= Level.EDITOR,
+        restores=trail.level >= Level.MANAGER,
         rows=rows,
         next_url=next_url,
         sort=query.sort,
@@ -179,8 +186,9 @@ def folder_path(actor: Actor, folder_id: str) -> str:
     return " / ".join([str(_("Files")), *(crumb.name for crumb in trail)])
 
 
-def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
-    """Variables of one file's page, without its jobs."""
+def file_card(actor: Actor, file_id: UUID) -> dict[str, Any]:
+    """Variables of one file's page, without its jobs and who has access."""
+    file, found, owner_id = files.look_at(actor, file_id)
     icon, words = kind_of(file.mime)
     facts = downloads.show_facts(actor, file.id)
     shown = {
@@ -189,7 +197,7 @@ def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
         "icon": icon,
         "size_text": size(file.size),
         "bytes_text": ngettext("%(shown)s byte", "%(shown)s bytes", file.size, shown=format_decimal(file.size)),
-        "owner": _("You"),
+        "owner": _("You") if owner_id == actor.id else audiences.owner_name(owner_id),
         "trashed": False,
         "modified": file.updated_at,
         "modified_text": ago(file.updated_at),
@@ -198,10 +206,14 @@ def file_card(actor: Actor, file: FileView) -> dict[str, Any]:
         "created_exact": exact(file.created_at),
         "dimensions_text": f"{facts.width} × {facts.height}" if facts.width else None,
     }
+    trail = crumbs_to(actor, file.folder_id, file.name)
     return {
         "file": shown,
-        "breadcrumbs": crumbs_to(actor, file.folder_id, file.name),
-        "folder_url": folder_url(file.folder_id),
+        "breadcrumbs": trail,
+        "folder_url": trail[-2][1],
+        "writes": actor.can("files.write") and found.level >= Level.EDITOR,
+        "moves": found.whole or found.top is not None,
+        "shares": actor.can("files.share") and found.level >= Level.MANAGER,
         "preview": _preview(actor, file, facts.preview),
         "download_url": f"/api/v1/files/{file.id}/content",
     }
@@ -228,13 +240,25 @@ def _decoded(head: bytes) -> str:
 
 
 def crumbs_to(actor: Actor, folder_id: UUID | None, last: str | None = None) -> list[tuple[str, str]]:
-    """The way from the top to a folder, and to the thing in it that the page is about."""
-    trail = _trail(folders.list_crumbs(actor, folder_id) if folder_id else [])
+    """The way from the top to a folder, and to the thing in it that the page is about. What others share begins at
+    the uppermost folder that they do."""
+    try:
+        trail = _trail(folders.trail_to(actor, folder_id) if folder_id else TOP)
+    except Missing:  # the file alone is shared, not where it lies
+        trail = _trail(SHARED)
     return [*trail, (last, "")] if last is not None else trail
 
 
-def _trail(crumbs: list[folders.Crumb]) -> list[tuple[str, str]]:
-    return [(_("Files"), url_for("files_pages.list_files")), *((c.name, folder_url(c.id)) for c in crumbs)]
+def _trail(trail: Trail) -> list[tuple[str, str]]:
+    first = (_("Files"), url_for("files_pages.list_files"))
+    if trail.level < Level.OWNER:
+        first = (_("Shared"), url_for("shared_pages.list_shared"))
+    return [first, *((c.name, folder_url(c.id)) for c in trail.crumbs)]
+
+
+def place_url(actor: Actor, folder_id: UUID | None) -> str:
+    """The page of a folder; of all that is shared for one that the actor does not see."""
+    return crumbs_to(actor, folder_id)[-1][1]
 
 
 def folder_url(folder_id: UUID | None) -> str:
@@ -247,11 +271,16 @@ def folder_url(folder_id: UUID | None) -> str:
 def mover(actor: Actor, here: str, query: MoveQuery, now_in: UUID | None, moving: UUID | None = None) -> dict[str, Any]:
     """Variables of a page on which a person walks to another folder; at first it shows where the thing is."""
     chosen = now_in if query.inside is None else None if query.inside == "top" else query.inside
-    trail = folders.list_crumbs(actor, chosen) if chosen else []
-    inside = folders.list_folders(actor, FolderFilter(parent_id=chosen, limit=100)).items
+    try:
+        found = folders.trail_to(actor, chosen) if chosen else TOP
+        inside = folders.list_folders(actor, FolderFilter(parent_id=chosen, limit=100)).items
+    except Missing:
+        found, inside = SHARED, []
+    trail = found.crumbs
+    top = [(_("Files"), f"{here}?in=top")] if found.level == Level.OWNER else []
     return {
         "target": trail[-1] if trail else None,
-        "trail": [(_("Files"), f"{here}?in=top"), *((crumb.name, f"{here}?in={crumb.id}") for crumb in trail)],
+        "trail": [*top, *((crumb.name, f"{here}?in={crumb.id}") for crumb in trail)],
         "folders": [{"name": f.name, "url": f"{here}?in={f.id}", "disabled": f.id == moving} for f in inside],
         "allowed": chosen != now_in,
     }

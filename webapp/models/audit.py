@@ -25,6 +25,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "password": ("changed", "refused", "reset_asked", "reset_sent", "reset"),
     "export": ("asked",),
     "role": ("created", "changed", "deleted"),
+    "grant": ("made", "changed", "removed"),
     "group": ("created", "changed", "deleted", "member_added", "member_changed", "member_removed"),
     "identity": ("linked", "unlinked"),
     "session": ("started", "ended", "refused"),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
 from webapp.models.folders import TOP
-from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state, live
+from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state
 
 LIVING: dict[str, Any] = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
 AT = text("coalesce(folder_id, 0)")
@@ -89,11 +89,6 @@ class Preview(Base):
     mime: Mapped[str] = mapped_column(String(40))
     byte_size: Mapped[BigInt]
     created_at: Mapped[Moment]
-
-
-def live_file(owner_id: int, file_uuid: UUID) -> Select[File]:
-    """One living file found through its owner."""
-    return live(File).where(File.owner_id == owner_id, File.uuid == file_uuid)
 
 
 def deleted_file(owner_id: int, file_uuid: UUID) -> Select[File]:

@@ -1,7 +1,5 @@
 """Folders: a tree per owner. `path` holds the ids from the top, /1/2/3/, so a subtree is a prefix."""
 
-from uuid import UUID
-
 from sqlalchemy import ColumnElement, ForeignKey, Index, Select, String, Text, func, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,11 +33,6 @@ TOP: ColumnElement[int] = literal_column(
     "0"
 )  # written out, not bound: SQLite matches an index on an expression to the letter
 folder_place = func.coalesce(Folder.parent_id, TOP)
-
-
-def live_folder(owner_id: int, folder_uuid: UUID) -> Select[Folder]:
-    """One living folder found through its owner."""
-    return live(Folder).where(Folder.owner_id == owner_id, Folder.uuid == folder_uuid)
 
 
 def live_subtree(folder: Folder) -> Select[Folder]:

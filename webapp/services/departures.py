@@ -12,6 +12,7 @@ from webapp.models.accounts import any_account
 from webapp.models.exports import DataExport
 from webapp.models.files import File
 from webapp.models.folders import Folder
+from webapp.models.grants import Grant
 from webapp.models.groups import GroupMember
 from webapp.models.idempotency_keys import IdempotencyKey
 from webapp.models.identities import ExternalIdentity
@@ -39,7 +40,7 @@ PERSONAL: tuple[tuple[type[Any], Any], ...] = (
     (ExternalIdentity, ExternalIdentity.user_id), (DataExport, DataExport.user_id),
     (Credential, Credential.user_id), (UserRole, UserRole.user_id),
     (Digest, Digest.user_id), (IdempotencyKey, IdempotencyKey.user_id), (Placement, Placement.owner_id),
-    (Folder, Folder.owner_id), (GroupMember, GroupMember.user_id), (Session, Session.user_id),
+    (Folder, Folder.owner_id), (GroupMember, GroupMember.user_id), (Grant, Grant.user_id), (Session, Session.user_id),
 )  # fmt: skip
 
 

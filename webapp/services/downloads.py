@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, exists
+from sqlalchemy import Select, bindparam, exists
 
 from webapp.db import read_row
-from webapp.errors import Conflict, Missing
+from webapp.errors import Conflict
 from webapp.infra.storage import store
 from webapp.models.files import Blob, File, FileVersion, Preview
+from webapp.models.folders import Folder
 from webapp.models.record import live
 from webapp.policies import Actor, require
+from webapp.services.access import prove, reach, refuse_missing
 from webapp.services.inputs import Input
 
 
@@ -22,6 +25,7 @@ class ContentQuery(Input):
     inline: bool = False
 
 
+_SPOT = (File.id.label("row_id"), File.owner_id, Folder.path)
 LARGE = 1024  # pixels: the preview on a file's page
 _CONTENT = (
     live(
@@ -33,10 +37,12 @@ _CONTENT = (
         Blob.size,
         Blob.storage_key,
         Blob.damaged_at,
+        *_SPOT,
     )
+    .outerjoin(Folder, Folder.id == File.folder_id)
     .join(FileVersion, (FileVersion.file_id == File.id) & (FileVersion.number == File.number))
     .join(Blob, Blob.id == FileVersion.blob_id)
-    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"))
+    .where(File.uuid == bindparam("file_id"))
 )
 
 
@@ -58,9 +64,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 def open_content(actor: Actor, file_id: UUID) -> Content:
     """The current content of a file. Raises Missing; Conflict (code damaged) when its bytes failed their check."""
     require(actor, "files.read")
-    row = read_row(_CONTENT, {"owner_id": actor.id, "file_id": file_id})
-    if row is None:
-        raise Missing("There is no such file.")
+    row = _found(actor, _CONTENT, file_id)
     if row.damaged_at is not None:
         raise Conflict(
             "The stored bytes of this file are damaged. Upload it again or ask for a backup.", code="damaged"
@@ -80,16 +84,23 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FACTS = (
-    live(File, Blob.facts, exists().where(Preview.blob_id == Blob.id, Preview.size == LARGE).label("preview"))
+    live(File, Blob.facts, *_SPOT, exists().where(Preview.blob_id == Blob.id, Preview.size == LARGE).label("preview"))
     .join(Blob, Blob.sha256 == File.sha256)
-    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"))
+    .outerjoin(Folder, Folder.id == File.folder_id)
+    .where(File.uuid == bindparam("file_id"))
 )
 
 
 def show_facts(actor: Actor, file_id: UUID) -> Facts:
     """Size in pixels, pages, and whether there is a large preview. Raises Missing."""
     require(actor, "files.read")
-    row = read_row(_FACTS, {"owner_id": actor.id, "file_id": file_id})
-    if row is None:
-        raise Missing("There is no such file.")
+    row = _found(actor, _FACTS, file_id)
     return Facts(preview=row.preview, **{k: row.facts.get(k) for k in ("width", "height", "pages")})
+
+
+def _found(actor: Actor, statement: Select[Any], file_id: UUID) -> Any:
+    row = read_row(statement, {"file_id": file_id})
+    if row is None:
+        refuse_missing("file")
+    prove(reach(actor, row.owner_id, row.path, row.row_id), "files.read", "file")
+    return row

@@ -1,4 +1,4 @@
-"""Files: found through their owner, stored, renamed, moved. Bytes come as a draft of the store."""
+"""Files: found through the actor, stored, renamed, moved. Bytes come as a draft of the store."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,19 +11,21 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import bindparam, func, insert
 
 from webapp.db import db, read_row, release_connection, transactional
-from webapp.errors import Invalid, Missing
+from webapp.errors import Invalid
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.infra.locks import Held, locked
 from webapp.infra.sniffing import guess_type
 from webapp.infra.storage import LocalDraft
-from webapp.models.files import File, FileVersion, live_file
+from webapp.models.access import live_file_at
+from webapp.models.files import File, FileVersion
 from webapp.models.folders import Folder
 from webapp.models.record import any_state, live
 from webapp.policies import Actor, require
+from webapp.services.access import Reach, owner_of, prove, reach, refuse_missing
 from webapp.services.blobs import adopt_draft
 from webapp.services.events import Target, record
-from webapp.services.folders import NAME, check_version, find_parent, refuse_taken, taken_keys
+from webapp.services.folders import NAME, check_goal, check_version, find_parent, refuse_taken, taken_keys
 from webapp.services.inputs import Input
 from webapp.services.names import check_name, name_key, next_free, sibling_prefix, sort_key
 from webapp.services.placements import place
@@ -100,9 +102,9 @@ FILE_COLUMNS = (
     File.version,
 )
 _ONE = (
-    live(File, *FILE_COLUMNS)
+    live(File, *FILE_COLUMNS, File.id.label("row_id"), File.owner_id, Folder.path)
     .outerjoin(Folder, Folder.id == File.folder_id)
-    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"))
+    .where(File.uuid == bindparam("file_id"))
 )
 
 
@@ -112,33 +114,45 @@ def view_row(row: object) -> FileView:
 
 
 def find_file(actor: Actor, file_id: UUID, permission: str = "files.read") -> File:
-    """The living file, found through the actor. Raises Missing for what is not there or not theirs."""
+    """The living file, found through the actor. Raises Missing for what is not there or not theirs to see, Refused
+    for what they may only look at.
+    """
     require(actor, permission)
-    file = db.session.scalar(live_file(actor.id, file_id))
-    if file is None:
-        raise Missing("There is no such file.")
+    row = db.session.execute(live_file_at(file_id)).first()
+    if row is None:
+        refuse_missing("file")
+    file: File = row[0]
+    prove(reach(actor, file.owner_id, row.path, file.id), permission, "file")
     return file
 
 
 def show_file(actor: Actor, file_id: UUID) -> FileView:
     """One file, read without a session. Raises Missing."""
+    return look_at(actor, file_id)[0]
+
+
+def look_at(actor: Actor, file_id: UUID) -> tuple[FileView, Reach, int]:
+    """The same with what the actor may do with it, and the internal id of its owner."""
     require(actor, "files.read")
-    row = read_row(_ONE, {"owner_id": actor.id, "file_id": file_id})
+    row = read_row(_ONE, {"file_id": file_id})
     if row is None:
-        raise Missing("There is no such file.")
-    return view_row(row)
+        refuse_missing("file")
+    found = reach(actor, row.owner_id, row.path, row.row_id)
+    prove(found, "files.read", "file")
+    return view_row(row), found, row.owner_id
 
 
 def check_upload(actor: Actor, query: UploadQuery, size: int | None) -> None:
     """Refuse before the first byte what would be refused after the last: name, folder, taken name, quota."""
     require(actor, "files.write")
-    check_room(actor, size)
     try:
         parent = find_parent(actor, query.folder_id, "folder_id")
+        owner_id = parent.owner_id if parent else actor.id
+        check_room(owner_id, size)
         if query.name is not None:
             check_name(query.name)
             if query.conflict == "refuse":
-                refuse_taken(actor.id, parent.id if parent else None, query.name)
+                refuse_taken(owner_id, parent.id if parent else None, query.name)
     finally:
         release_connection()  # the body may take hours
 
@@ -146,10 +160,11 @@ def check_upload(actor: Actor, query: UploadQuery, size: int | None) -> None:
 def check_replacement(actor: Actor, file_id: UUID, expected: int | None, size: int | None) -> None:
     """The same for a new version of a file."""
     try:
-        check_version(find_file(actor, file_id, "files.write").version, expected)
+        file = find_file(actor, file_id, "files.write")
+        check_version(file.version, expected)
+        check_room(file.owner_id, size)
     finally:
         release_connection()  # the body may take hours
-    check_room(actor, size)
 
 
 @transactional
@@ -166,18 +181,19 @@ def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
     """
     require(actor, "files.write")
     name = check_name(wish.name)
-    charge(actor.id, draft.size)
+    owner_id = owner_of(Folder, wish.folder_id, actor)
+    charge(owner_id, draft.size)  # whose folder it is pays, whoever uploads
     parent = find_parent(actor, wish.folder_id, "folder_id")
     parent_id = parent.id if parent else None
     if wish.conflict == "rename":
-        taken = taken_keys(actor.id, parent_id, sibling_prefix(name), exact=False)
+        taken = taken_keys(owner_id, parent_id, sibling_prefix(name), exact=False)
         name = next_free(name, taken) if name_key(name) in taken else name
     else:
-        refuse_taken(actor.id, parent_id, name)
+        refuse_taken(owner_id, parent_id, name)
     mime = guess_type(name, draft.head())
     file = File(
         id=next_id(),
-        owner_id=actor.id,
+        owner_id=owner_id,
         folder_id=parent_id,
         name=name,
         name_key=name_key(name),
@@ -208,7 +224,7 @@ def replace_content(
     require(actor, "files.write")
     if held is not None:
         held.guard()
-    charge(actor.id, draft.size)
+    charge(owner_of(File, file_id, actor), draft.size)
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
     before = file.sha256
@@ -242,13 +258,12 @@ def _add_version(actor: Actor, file: File, blob_id: int) -> None:
 def change_file(actor: Actor, file_id: UUID, wish: FileChange, expected: int | None = None) -> FileView:
     """Rename, move, describe, tag. Raises Stale when the version is not `expected`, Conflict for a taken name."""
     require(actor, "files.write")
-    lock_tree(actor.id)
+    lock_tree(owner_of(File, file_id, actor))
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
     before = (file.name, file.folder_id, file.description, list(file.tags))
     if "folder_id" in wish.model_fields_set:  # first: this select must not write half of the change
-        parent = find_parent(actor, wish.folder_id, "folder_id")
-        file.folder_id = parent.id if parent else None
+        file.folder_id = _goal_of(actor, file, wish.folder_id)
     if wish.name is not None:
         file.name = check_name(wish.name)
         file.name_key, file.sort_key = name_key(file.name), sort_key(file.name)
@@ -261,7 +276,7 @@ def change_file(actor: Actor, file_id: UUID, wish: FileChange, expected: int | N
         db.session.expire(file)
         return view_of(file)
     if before[:2] != after[:2]:
-        refuse_taken(actor.id, file.folder_id, file.name, but=file.id)
+        refuse_taken(file.owner_id, file.folder_id, file.name, but=file.id)
     db.session.flush()
     if before[:2] != after[:2]:
         place(file)
@@ -269,6 +284,14 @@ def change_file(actor: Actor, file_id: UUID, wish: FileChange, expected: int | N
     changes = {n: (b, a) for n, b, a in zip(names, before, after, strict=True) if b != a}
     record(actor, _event_of(changes), target_of(file), changes)
     return view_of(file)
+
+
+def _goal_of(actor: Actor, file: File, folder_id: UUID | None) -> int | None:
+    parent = find_parent(actor, folder_id, "folder_id")
+    goal = parent.id if parent else None
+    if goal != file.folder_id:
+        check_goal(actor, file.owner_id, parent)
+    return goal
 
 
 def _event_of(changes: Mapping[str, object]) -> str:

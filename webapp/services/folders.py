@@ -1,4 +1,4 @@
-"""Folders: find them through their owner, make, rename and move them; a folder is never inside itself."""
+"""Folders: found through the actor, made, renamed, moved; a folder is never inside itself, nor changes its owner."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -8,13 +8,15 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import func, literal, tuple_
 
 from webapp.db import db, read_row, read_rows, transactional
-from webapp.errors import Conflict, Invalid, Missing, Stale
+from webapp.errors import Conflict, Invalid, Missing, Refused, Stale
 from webapp.infra.ids import next_id
 from webapp.infra.locks import Held, locked
+from webapp.models.access import live_folder_at
 from webapp.models.files import File, file_place
-from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folder, live_folders_on
+from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folders_on
 from webapp.models.record import change_rows, live
-from webapp.policies import Actor, require
+from webapp.policies import Actor, Level, require
+from webapp.services.access import owner_of, prove, reach, refuse_missing
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line
@@ -80,6 +82,13 @@ class FolderView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+class Trail(msgspec.Struct, frozen=True, kw_only=True):
+    """The way to a folder, and what the actor may do there."""
+
+    crumbs: list["Crumb"]
+    level: Level
+
+
 class Crumb(msgspec.Struct, frozen=True):
     """One step of the way from the top."""
 
@@ -88,11 +97,14 @@ class Crumb(msgspec.Struct, frozen=True):
 
 
 def find_folder(actor: Actor, folder_id: UUID, permission: str = "files.read") -> Folder:
-    """The living folder, found through the actor. Raises Missing for what is not there or not theirs."""
+    """The living folder, found through the actor. Raises Missing for what is not there or not theirs to see, Refused
+    for what they may only look at.
+    """
     require(actor, permission)
-    folder = db.session.scalar(live_folder(actor.id, folder_id))
+    folder = db.session.scalar(live_folder_at(folder_id))
     if folder is None:
-        raise Missing("There is no such folder.")
+        refuse_missing("folder")
+    prove(reach(actor, folder.owner_id, folder.path), permission, "folder")
     return folder
 
 
@@ -111,12 +123,21 @@ def show_folder(actor: Actor, folder_id: UUID) -> FolderView:
     return view_of(find_folder(actor, folder_id))
 
 
-def list_crumbs(actor: Actor, folder_id: UUID) -> list[Crumb]:
-    """The way from the top to the folder, itself included."""
-    row = read_row(live(Folder, Folder.path).where(Folder.owner_id == actor.id, Folder.uuid == folder_id))
+def trail_to(actor: Actor, folder_id: UUID) -> Trail:
+    """The way to the folder, itself included, from the top or from the uppermost folder that the actor sees."""
+    row = read_row(live(Folder, Folder.path, Folder.owner_id).where(Folder.uuid == folder_id))
     if row is None:
-        raise Missing("There is no such folder.")
-    return [Crumb(folder.uuid, folder.name) for folder in db.session.scalars(live_folders_on(row.path))]
+        refuse_missing("folder")
+    found = reach(actor, row.owner_id, row.path)
+    prove(found, "files.read", "folder")
+    seen = row.path if found.whole or found.top is None else row.path[row.path.index(f"/{found.top}/") :]
+    crumbs = [Crumb(folder.uuid, folder.name) for folder in db.session.scalars(live_folders_on(seen))]
+    return Trail(crumbs=crumbs, level=found.level)
+
+
+def list_crumbs(actor: Actor, folder_id: UUID) -> list[Crumb]:
+    """The crumbs of that alone."""
+    return trail_to(actor, folder_id).crumbs
 
 
 def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
@@ -132,7 +153,7 @@ def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
         Folder.version,
         Folder.sort_key,
         Folder.id,
-    ).where(Folder.owner_id == actor.id, _inside(parent))
+    ).where(Folder.owner_id == (parent.owner_id if parent else actor.id), _inside(parent))
     if query.q:
         select = select.where(Folder.name_key.icontains(name_key(query.q), autoescape=True))
     if query.cursor:
@@ -149,14 +170,15 @@ def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
 def create_folder(actor: Actor, wish: NewFolder) -> FolderView:
     """Make a folder. Raises Conflict for a taken name, Invalid for an unknown parent or more than 64 levels."""
     require(actor, "files.write")
-    lock_tree(actor.id)
+    owner_id = owner_of(Folder, wish.parent_id, actor)
+    lock_tree(owner_id)
     parent = find_parent(actor, wish.parent_id, "parent_id")
     name = check_name(wish.name)
-    refuse_taken(actor.id, parent.id if parent else None, name)
+    refuse_taken(owner_id, parent.id if parent else None, name)
     number = next_id()
     folder = Folder(
         id=number,
-        owner_id=actor.id,
+        owner_id=owner_id,
         parent_id=parent.id if parent else None,
         path=_path_under(parent, number),
         name=name,
@@ -179,7 +201,7 @@ def change_folder(actor: Actor, folder_id: UUID, wish: FolderChange, expected: i
     require(actor, "files.write")
     if "parent_id" not in wish.model_fields_set:
         return _change_folder(actor, folder_id, wish, expected, None)
-    with locked(f"tree:{actor.id}") as held:
+    with locked(f"tree:{owner_of(Folder, folder_id, actor)}") as held:
         return _change_folder(actor, folder_id, wish, expected, held)
 
 
@@ -189,18 +211,18 @@ def _change_folder(
 ) -> FolderView:
     if held is not None:
         held.guard()
-    lock_tree(actor.id)
+    lock_tree(owner_of(Folder, folder_id, actor))
     folder = find_folder(actor, folder_id, "files.write")
     check_version(folder.version, expected)
     before = {"name": folder.name, "parent": str(parent_uuid(folder))}
     if "parent_id" in wish.model_fields_set:
-        _move(folder, find_parent(actor, wish.parent_id, "parent_id"))
+        _move(actor, folder, find_parent(actor, wish.parent_id, "parent_id"))
     if wish.name is not None:
         folder.name = check_name(wish.name)
         folder.name_key, folder.sort_key = name_key(folder.name), sort_key(folder.name)
     if not db.session.is_modified(folder):
         return view_of(folder)
-    refuse_taken(actor.id, folder.parent_id, folder.name, but=folder.id)
+    refuse_taken(folder.owner_id, folder.parent_id, folder.name, but=folder.id)
     db.session.flush()
     place(folder)
     after = {"name": folder.name, "parent": str(parent_uuid(folder))}
@@ -209,7 +231,17 @@ def _change_folder(
     return view_of(folder)
 
 
-def _move(folder: Folder, parent: Folder | None) -> None:
+def check_goal(actor: Actor, owner_id: int, parent: Folder | None) -> None:
+    """Raise Conflict for a move out of the owner's tree, Refused for one to its top by who sees only shared folders."""
+    if parent is not None and parent.owner_id != owner_id:
+        raise Conflict("This belongs to somebody else. Download it and upload it there.", code="other_owner")
+    if parent is None and owner_id != actor.id and not actor.can("vault.write"):
+        raise Refused("Only the owner puts things at the top of their files.", code="level")
+
+
+def _move(actor: Actor, folder: Folder, parent: Folder | None) -> None:
+    if folder.parent_id != (parent.id if parent else None):
+        check_goal(actor, folder.owner_id, parent)
     if parent is not None and parent.path.startswith(folder.path):
         raise Conflict("A folder cannot be moved into itself or into a folder inside it.", code="cycle")
     if folder.parent_id == (parent.id if parent else None):

@@ -12,8 +12,9 @@ from sqlalchemy import delete, tuple_
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Missing, Refused, Stale
 from webapp.infra.clock import now
+from webapp.models.grants import Grant
 from webapp.models.groups import Group, GroupMember, any_membership, live_group, live_groups
-from webapp.models.record import live
+from webapp.models.record import change_rows, live
 from webapp.policies import Actor, require
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
@@ -127,6 +128,8 @@ def delete_group(actor: Actor, group_id: UUID, expected: int | None = None) -> N
     db.session.flush()
     gone = delete(GroupMember).where(GroupMember.group_id == group.id).returning(GroupMember.user_id)
     left = db.session.execute(gone)
+    theirs = (Grant.group_id == group.id) & Grant.deleted_at.is_(None)
+    db.session.execute(change_rows(Grant, theirs, deleted_at=now()), execution_options={"synchronize_session": False})
     record(actor, "group.deleted", target_of(group), {"members": (len(left.all()), 0)})
     after_commit(forget_identities)
 

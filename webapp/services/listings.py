@@ -12,13 +12,14 @@ from sqlalchemy import Select, String, Text, bindparam, cast, exists, func, sele
 from sqlalchemy.dialects.postgresql import JSONB
 
 from webapp.db import db, read_row, read_rows
-from webapp.errors import Invalid, Missing
+from webapp.errors import Invalid
 from webapp.models.files import Blob, File, Preview, file_place
 from webapp.models.folders import Folder, folder_place
 from webapp.models.jobs import Job
 from webapp.models.record import live
 from webapp.models.users import User
 from webapp.policies import Actor, require
+from webapp.services.access import prove, reach, refuse_missing
 from webapp.services.caches import FOLDERS, cached
 from webapp.services.cursors import Page, decode_cursor, encode_cursor, page_of
 from webapp.services.files import FILE_COLUMNS, FileView, view_row
@@ -87,7 +88,8 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
     if query.cursor:
         parameters["key"], parameters["row_id"] = decode_cursor(query.cursor, (SORTS[name][1], int), of=query.sort)
     if query.folder_id is not None:
-        parameters["place"] = 0 if query.folder_id == "root" else folder_number(actor, query.folder_id)
+        inside = None if query.folder_id == "root" else query.folder_id
+        parameters["place"], parameters["owner_id"] = place_of(actor, inside)
     if query.type:
         parameters["mime"] = query.type if "/" in query.type else query.type + "/"
     if query.tag:
@@ -98,12 +100,18 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
     return page_of(rows, query.limit, view_row, lambda row: (row.key, row.row_id), of=query.sort)
 
 
-def folder_number(actor: Actor, folder_id: UUID) -> int:
-    """Internal id of a folder of the actor's. Raises Missing."""
+def place_of(actor: Actor, folder_id: UUID | None) -> tuple[int, int]:
+    """Internal ids of a folder that the actor sees, and of its owner. The own are cached: nobody takes them away."""
+    if folder_id is None:
+        return 0, actor.id
     number = cached(FOLDERS, actor.id, str(folder_id), lambda: _read_number(actor.id, folder_id))
-    if number is None:
-        raise Missing("There is no such folder.")
-    return number
+    if number is not None and actor.root is None:
+        return number, actor.id
+    row = read_row(_SPOT, {"folder_id": folder_id})
+    if row is None:
+        refuse_missing("folder")
+    prove(reach(actor, row.owner_id, row.path), "files.read", "folder")
+    return row.id, row.owner_id
 
 
 def _read_number(owner_id: int, folder_id: UUID) -> int | None:
@@ -111,6 +119,7 @@ def _read_number(owner_id: int, folder_id: UUID) -> int | None:
     return None if row is None else int(row.id)
 
 
+_SPOT = live(Folder, Folder.id, Folder.owner_id, Folder.path).where(Folder.uuid == bindparam("folder_id"))
 _FOLDER = live(Folder, Folder.id).where(Folder.owner_id == bindparam("owner_id"), Folder.uuid == bindparam("folder_id"))
 
 
@@ -146,9 +155,9 @@ def _has_tag(dialect: str) -> Any:
 def browse(actor: Actor, folder_id: UUID | None, sort: Sort, limit: int = 50, cursor: str | None = None) -> Page[Row]:
     """One page of a folder for people: folders first by name, then files by `sort`. At most three statements."""
     require(actor, "files.read")
-    place = 0 if folder_id is None else folder_number(actor, folder_id)
+    place, owner_id = place_of(actor, folder_id)
     part, mark = _read_mark(cursor, sort)
-    parameters: dict[str, Any] = {"owner_id": actor.id, "place": place}
+    parameters: dict[str, Any] = {"owner_id": owner_id, "place": place}
     rows: list[tuple[Row, Any]] = []
     if part == "folder":
         found = read_rows(_folders(bool(mark)), {**parameters, **mark, "rows": limit + 1})

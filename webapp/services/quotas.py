@@ -21,16 +21,20 @@ class StorageUse(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_use(actor: Actor) -> StorageUse:
     """What the actor's files take of their quota, old versions and trash included."""
-    row = read_row(_USE, {"user_id": actor.id})
+    return _use(actor.id)
+
+
+def _use(owner_id: int) -> StorageUse:
+    row = read_row(_USE, {"user_id": owner_id})
     return StorageUse(used=row.byte_used, limit=row.byte_limit) if row else StorageUse(used=0, limit=0)
 
 
-def check_room(actor: Actor, size: int | None) -> None:
+def check_room(owner_id: int, size: int | None) -> None:
     """Refuse early what cannot fit, before its bytes are read; a `size` not known yet is one byte. Raises TooLarge.
 
     The charge itself decides.
     """
-    use = show_use(actor)
+    use = _use(owner_id)
     if use.used + (1 if size is None else size) > use.limit:
         raise _over_quota()
 

@@ -10,10 +10,12 @@ from sqlalchemy import Select, bindparam, tuple_
 from webapp.db import db, read_rows, transactional
 from webapp.errors import Missing
 from webapp.infra.clock import now
-from webapp.models.files import File, deleted_file
+from webapp.models.access import deleted_file_at
+from webapp.models.files import File
 from webapp.models.folders import Folder
 from webapp.models.record import any_state, live
-from webapp.policies import Actor, require
+from webapp.policies import Actor, Level, require
+from webapp.services.access import owner_of, reach
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import record
 from webapp.services.files import FILE_COLUMNS, FileView, find_file, target_of, view_of, view_row
@@ -33,9 +35,9 @@ class TrashQuery(Input):
 
 @transactional
 def trash_file(actor: Actor, file_id: UUID, expected: int | None = None) -> FileView:
-    """Put a file into the trash; its name is free again at once. Raises Missing, Stale."""
+    """Put a file into the trash of its owner; its name is free again at once. Raises Missing, Stale."""
     require(actor, "files.write")
-    lock_tree(actor.id)
+    lock_tree(owner_of(File, file_id, actor))
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
     file.deleted_at = now()
@@ -49,18 +51,20 @@ def trash_file(actor: Actor, file_id: UUID, expected: int | None = None) -> File
 def restore_file(actor: Actor, file_id: UUID, expected: int | None = None) -> FileView:
     """Take a file out of the trash, back to its folder, or to the top when that is gone.
 
-    A name taken meanwhile makes it “name (1)”. Raises Missing for a file that is not in the trash, Stale.
+    For its owner and managers. A name taken meanwhile makes it “name (1)”. Raises Missing for a file that is not in
+    the trash, Stale.
     """
     require(actor, "files.write")
-    lock_tree(actor.id)
-    file = db.session.scalar(deleted_file(actor.id, file_id))
-    if file is None:
+    lock_tree(owner_of(File, file_id, actor))
+    row = db.session.execute(deleted_file_at(file_id)).first()
+    if row is None or reach(actor, row[0].owner_id, row.path, row[0].id).level < Level.MANAGER:
         raise Missing("There is no such file in the trash.")
+    file: File = row[0]
     check_version(file.version, expected)
     if file.folder_id and not db.session.scalar(live(Folder, Folder.id).where(Folder.id == file.folder_id)):
         file.folder_id = None
     before = file.name
-    taken = taken_keys(actor.id, file.folder_id, sibling_prefix(file.name), exact=False)
+    taken = taken_keys(file.owner_id, file.folder_id, sibling_prefix(file.name), exact=False)
     if file.name_key in taken:
         file.name = next_free(file.name, taken)
         file.name_key, file.sort_key = name_key(file.name), sort_key(file.name)
