@@ -37,7 +37,7 @@ def fail(email: str, times: int = 1, origin: Origin = HERE) -> None:
 
 
 def attempt(email: str, password: str = PASSWORD, origin: Origin = HERE) -> str:
-    return auth.sign_in(auth.SignIn(email=email, password=SecretStr(password)), origin)
+    return auth.sign_in(auth.SignIn(email=email, password=SecretStr(password)), origin).secret
 
 
 def wait_of(email: str, origin: Origin = HERE) -> float:

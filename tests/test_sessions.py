@@ -28,7 +28,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
 
 
 def sign_in(actor: Actor, origin: Origin = Origin("192.0.2.1", FIREFOX)) -> str:  # noqa: B008
-    return auth.sign_in(auth.SignIn(email=actor.email, password=SecretStr(PASSWORD)), origin)
+    return auth.sign_in(auth.SignIn(email=actor.email, password=SecretStr(PASSWORD)), origin).secret
 
 
 def age(by: timedelta) -> None:

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import PASSWORD, csrf_of
+from tests.factors import set_up_app
 from tests.letters import ordered, token_of
 from tests.oidc import link
 from tests.vault import Vault, empty_store, good, problem, raw
@@ -23,7 +24,7 @@ from webapp.services.firings import fire_due, plant_schedules
 from webapp.services.schedules import ScheduleFilter, list_schedules
 
 FILE, FOLDER, TRASHED = "/files/<uuid:file_id>", "/folders/<uuid:folder_id>", "/trash/<uuid:file_id>"
-IDENTITY = "/identities/<uuid:identity_id>"
+IDENTITY, FACTOR = "/identities/<uuid:identity_id>", "/factors/<uuid:factor_id>"
 SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
 USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
 ROLE = "/roles/<uuid:role_id>"
@@ -37,6 +38,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
     "/sessions/<uuid:session_id>": {"DELETE": {}},
     IDENTITY: {"DELETE": {}},
+    FACTOR: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     FILE: {"PATCH": {"json": {"name": "other.txt"}}, "DELETE": {}},
     f"{FILE}/content": {"PUT": raw(b"other")},
     FOLDER: {"PATCH": {"json": {"name": "Other"}}},
@@ -55,15 +57,17 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 }
 WITHOUT_VERSION = {
     ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
+    ("DELETE", f"{USER}/factors"): "all of them, whichever there are by now",
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
-READ = ["/users/me", FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
+READ = ["/users/me", FACTOR, FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
         GROUP, MEMBER,
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
-    "sessions_pages.end_session", "identities_pages.unlink_identity",
+    "sessions_pages.end_session", "identities_pages.unlink_identity", "factors_pages.remove_factor",
+    "factors_pages.reset_factors",
     "jobs_pages.replay_job", "jobs_pages.cancel_job", "schedules_pages.run_schedule",
     "webhooks_pages.rotate_secret", "webhooks_pages.ping_webhook", "webhooks_pages.replay_delivery",
     "webhooks_pages.replay_deliveries", "webhooks_pages.try_webhook",
@@ -107,6 +111,7 @@ def objects(
     delivery = good(program.call("POST", f"/webhooks/{hook['id']}/tests"), 201).json
     session = next(s for s in program.get("/sessions")["items"] if not s["current"])
     linked = link(admin)
+    factor = set_up_app(program)[1]["factor"]
     job = program.get(f"/files/{file['id']}/jobs")["items"][0]
     mail = good(program.call("POST", "/test-mails"), 201).json
     other = {"name": "Zoe", "email": "zoe@harbour.example", "password": PASSWORD}
@@ -125,7 +130,7 @@ def objects(
         f"{FILE}/content": f"/files/{file['id']}/content", f"{FILE}/grants": f"/files/{file['id']}/grants",
         f"{FOLDER}/grants": f"/folders/{folder['id']}/grants",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
-        IDENTITY: f"/identities/{linked}", HOOK: f"/webhooks/{hook['id']}",
+        IDENTITY: f"/identities/{linked}", FACTOR: f"/factors/{factor['id']}", HOOK: f"/webhooks/{hook['id']}",
         "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
         USER: f"/users/{user['id']}", INVITATION: f"/invitations/{invitation['id']}",
@@ -152,7 +157,17 @@ def shown(objects: Objects) -> list[Any]:
     """All that could change, as programs see it."""
     lists = [
         objects.get(path)
-        for path in ("/sessions", "/trash", "/webhooks", "/files", "/folders", "/identities", "/roles", "/groups")
+        for path in (
+            "/sessions",
+            "/trash",
+            "/webhooks",
+            "/files",
+            "/folders",
+            "/identities",
+            "/roles",
+            "/groups",
+            "/factors",
+        )
     ]
     for session in lists[0]["items"]:
         session["seen_at"] = session["expires_at"] = None
@@ -328,6 +343,8 @@ def moved_into_another(rule: str, place: str) -> Callable[[Objects], None]:
 FORMS = [
     Form("users_pages.change_account", "/account", {"name": "Yours"}, patched("/users/me", name="Theirs"),
          field("/users/me", "name"), "Yours"),
+    Form("factors_pages.rename_factor", "/account{factor}/name", {"name": "Yours"}, patched(FACTOR, name="Theirs"),
+         field(FACTOR, "name"), "Yours"),
     Form("accounts_pages.change_user", "/admin{user}",
          {"name": "Yours", "email": "zoe@harbour.example", "roles": "member"}, patched(USER, name="Theirs"),
          field(USER, "name"), "Yours"),
@@ -388,7 +405,7 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
     names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
-             "invitation": INVITATION, "role": ROLE, "group": GROUP}  # fmt: skip
+             "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
     return page, "2" if "{trash}" in form.page else "1"
 

@@ -15,7 +15,7 @@ from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
-from webapp.services import audit, keys, seeds, setup, standings, users
+from webapp.services import audit, factors, keys, seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
@@ -94,6 +94,17 @@ def show_keys() -> None:
         click.echo(f"{use.place:26} {use.values:8}  {whose}  {use.key_id}{' (bound to its column only)' * use.former}")
     stale = sum(use.values for use in uses if use.number != 1 or use.former)
     click.echo(f"{stale} values are to be re-encrypted." if stale else "Every value is under the first key.")
+
+
+@accounts.command("reset-mfa")
+@click.argument("email")
+def reset_factors(email: str) -> None:
+    """Take the second factors and recovery codes of an account, whose owner has lost them and is mailed."""
+    try:
+        account = factors.reset_by_email(email)
+    except HoldfastError as error:
+        raise click.ClickException(error.detail) from None
+    click.echo(f"Reset the second factors of {email}, id {account}.")
 
 
 @click.command("setup")

@@ -53,6 +53,18 @@ class Refused(HoldfastError):
     status, code, title = 403, "forbidden", "Not allowed"
 
 
+class StepUp(Refused):
+    """The session has to show once more that it is its owner's. A page asks and comes back."""
+
+    code, title = "step_up_required", "Confirm that it is you"
+
+
+class FactorDue(Refused):
+    """A role of the account asks for a second factor, and there is none yet."""
+
+    code, title = "second_factor_required", "Set up a second factor"
+
+
 class Missing(HoldfastError):
     """The object is not there, or is not the actor's to see: both look the same from outside."""
 

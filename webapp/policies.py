@@ -5,6 +5,7 @@ What a role holds now stands in its rows (models/roles.py); a permission added h
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
 
@@ -98,6 +99,10 @@ class Actor:
     request_id: str | None = None
     root: int | None = None  # internal id of the folder that a token is limited to
     scopes: frozenset[str] | None = field(default=None)  # None: all that the roles allow
+    proven_at: datetime | None = None  # when the session's owner last showed who they are,
+    second_factor: bool = False  # whether by more than a password
+    has_factor: bool = False
+    asks_factor: bool = False  # whether a role of theirs asks for a second factor
 
     def can(self, permission: str) -> bool:
         """Whether role and token both allow it."""

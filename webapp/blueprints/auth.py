@@ -6,16 +6,17 @@ from werkzeug.wrappers import Response
 from webapp.config import current_settings
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
-from webapp.http.entries import carry_device, carry_session, device_origin, onward
+from webapp.http.entries import carry_device, carry_session, device_origin, go_in, onward
 from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
 from webapp.http.rows import form_of
-from webapp.services import auth, refreshes, sessions, setup
+from webapp.services import auth, passkeys, refreshes, sessions, setup
 from webapp.services.auth import SignIn, SignInForm
 from webapp.services.refreshes import Refresh, TokenGrant
 from webapp.services.registrations import registration_open
 from webapp.services.setup import SetUp
+from webapp.services.steps import MfaRequired, Onward
 
 pages = Blueprint("auth_pages", __name__)
 api = Blueprint("auth_api", __name__)
@@ -27,12 +28,13 @@ Page = str | Response | tuple[str, int] | tuple[str, int, dict[str, str]]
 @public
 @limited("sign_in")
 @takes(SignIn)
-@gives(TokenGrant, errors=(401, 429, 503))
-def log_in(wish: SignIn) -> TokenGrant:
-    """Sign a program in: an access token for minutes and a refresh token to get the next."""
-    grant = auth.sign_in_program(wish, device_origin())
-    carry_device(wish.email)
-    return grant
+@gives(TokenGrant, or_view=MfaRequired, errors=(401, 429, 503))
+def log_in(wish: SignIn) -> TokenGrant | MfaRequired:
+    """Sign a program in: an access token for minutes and a refresh token to get the next; or what else is asked for."""
+    came = auth.sign_in_program(wish, device_origin())
+    if isinstance(came, TokenGrant):
+        carry_device(wish.email)
+    return came
 
 
 @api.post("/auth/refresh")
@@ -46,7 +48,7 @@ def refresh(wish: Refresh) -> TokenGrant:
 
 
 @api.post("/auth/logout")
-@guard("account.write")
+@guard("account.write", unready=True)
 @gives(None, status=204)
 def log_out() -> None:
     """End the session that asks: its access and refresh tokens are dead at once."""
@@ -54,7 +56,7 @@ def log_out() -> None:
 
 
 @api.post("/auth/logout-all")
-@guard("account.write")
+@guard("account.write", unready=True)
 @gives(None, status=204)
 def log_out_everywhere() -> None:
     """End every session of the account, browsers and programs, this one too."""
@@ -80,21 +82,15 @@ def sign_in_form() -> Page:
 @limited("sign_in")
 def sign_in() -> Page:
     """Sign the browser in, on a new session and a new CSRF token whatever cookie it came with."""
-    before = maybe_actor() if "sid" in session else None
     try:
         wish = read_form(SignInForm)
-        secret = auth.sign_in(wish, device_origin())
+        return go_in(auth.sign_in(wish, device_origin(), Onward(wish.next, wish.keep)))
     except HoldfastError as error:
         return _sign_in_page(error)
-    if before:
-        sessions.end_own_session(before)
-    carry_session(secret, keep=wish.keep)
-    carry_device(wish.email)
-    return redirect(onward(wish.next))
 
 
 @pages.post("/sign-out")
-@guard("account.write")
+@guard("account.write", unready=True)
 def sign_out() -> Response:
     """End the session; copies of its cookie are dead at once."""
     sessions.end_own_session(current_actor())
@@ -132,7 +128,7 @@ def set_up() -> Page:
 def _sign_in_page(error: HoldfastError | None = None) -> Page:
     wanted, may_register = request.values.get("next", ""), registration_open()
     page = render_template("auth/sign_in.html", form=form_of(error), next=wanted, open=may_register,
-                           issuers=current_settings().oidc_issuers)  # fmt: skip
+                           issuers=current_settings().oidc_issuers, passkeys=passkeys.possible())  # fmt: skip
     if error is None:
         return page
     wait = {} if error.retry_after is None else {"Retry-After": str(round(error.retry_after))}

@@ -9,22 +9,21 @@ from werkzeug.wrappers import Response
 from webapp.errors import Conflict, HoldfastError, Malformed, Missing
 from webapp.http.answers import gives
 from webapp.http.conditional import expected_version
-from webapp.http.entries import carry_device, carry_session, device_origin, onward
+from webapp.http.entries import VISITOR, device_origin, go_in, onward
 from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public
 from webapp.http.inputs import read_form
 from webapp.http.limiting import limited
 from webapp.http.rows import form_of
-from webapp.services import identities, oidc, sessions
+from webapp.services import identities, oidc
 from webapp.services.cursors import Page
 from webapp.services.identities import IdentityView
-from webapp.services.oidc import Arrival, LinkForm, Return
+from webapp.services.oidc import LinkForm, Return
 from webapp.services.visits import new_secret
 
 pages = Blueprint("identities_pages", __name__)
 api = Blueprint("identities_api", __name__)
 
 Answer = str | Response | tuple[str, int] | tuple[str, int, dict[str, str]]
-BROWSER = "oidc"  # in the session cookie, which is signed, HttpOnly and SameSite=Lax: binds visits to this browser
 
 
 @api.get("/identities")
@@ -62,7 +61,7 @@ def unlink_identity_page(identity_id: UUID) -> Response:
 def visit_provider(issuer: str) -> Answer:
     """Off to the provider: to sign in, or with ?link=1 to link an account there to one's own."""
     actor = current_actor() if request.args.get("link") else None
-    session[BROWSER] = browser = session.get(BROWSER) or new_secret()
+    session[VISITOR] = browser = session.get(VISITOR) or new_secret()
     try:
         return redirect(oidc.begin_visit(issuer, browser, request.args.get("next"), actor, origin_of_request()))
     except HoldfastError as error:
@@ -81,7 +80,7 @@ def return_from_provider(issuer: str) -> Answer:
         return _failed(issuer, error)
     if arrival.proof:
         return redirect(url_for(".offer_link", issuer=issuer, proof=arrival.proof))
-    return _go_on(arrival)
+    return go_in(arrival.entry) if arrival.entry else redirect(onward(arrival.next))
 
 
 @pages.get("/auth/oidc/<string:issuer>/link")
@@ -103,20 +102,10 @@ def link_identity(issuer: str) -> Answer:
         return _failed(issuer, error)
     except HoldfastError as error:
         return _offer_page(issuer, error)
-    if arrival.secret is None:
+    if arrival.entry is None:
         flash(_("Linked. You can sign in by it from now on."), "success")
         return redirect(url_for("security_pages.show_security"))
-    return _go_on(arrival)
-
-
-def _go_on(arrival: Arrival) -> Response:
-    """Signed in: a session that this browser had before is over."""
-    before = maybe_actor() if "sid" in session else None
-    if before:
-        sessions.end_own_session(before)
-    carry_session(arrival.secret or "", keep=False)
-    carry_device(arrival.email)
-    return redirect(onward(arrival.next))
+    return go_in(arrival.entry)
 
 
 def _said() -> Return:
@@ -127,7 +116,7 @@ def _said() -> Return:
 
 
 def _browser() -> str:
-    secret = session.get(BROWSER)
+    secret = session.get(VISITOR)
     return secret if isinstance(secret, str) else ""
 
 

@@ -6,7 +6,7 @@ from werkzeug.wrappers import Response
 
 from webapp.errors import Gone, HoldfastError, Invalid, Refused
 from webapp.http.answers import gives
-from webapp.http.entries import carry_device, carry_session, device_origin
+from webapp.http.entries import device_origin, go_in
 from webapp.http.guard import maybe_actor, public
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
@@ -135,10 +135,7 @@ def accept_invitation_page(token: str) -> Page:
 
 def _enter(wish: SignIn) -> Response:
     """Sign in as everybody does, with all that it asks for."""
-    secret = auth.sign_in(wish, device_origin())
-    carry_session(secret, keep=False)
-    carry_device(wish.email)
-    return redirect(url_for("files_pages.list_files"))
+    return go_in(auth.sign_in(wish, device_origin()))
 
 
 def _register_page(error: Invalid | None = None) -> str:

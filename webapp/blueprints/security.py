@@ -8,6 +8,7 @@ from webapp.config import current_settings
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
 from webapp.http.entries import carry_device, carry_session
+from webapp.http.factorrows import factor_sections
 from webapp.http.formats import ago, exact
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, takes
@@ -31,7 +32,7 @@ def change_password(wish: PasswordChange) -> None:
 
 
 @pages.get("/account/security")
-@guard("account.read")
+@guard("account.read", unready=True)
 def show_security() -> str:
     """The sections."""
     return _page()
@@ -58,7 +59,7 @@ def _page(error: HoldfastError | None = None) -> str:
 
 
 def _sections() -> dict[str, object]:
-    """Variables of the sections about the password and about other providers."""
+    """Variables of the sections."""
     actor = current_actor()
     linked = identities.list_identities(actor).items
     rows = [
@@ -71,4 +72,5 @@ def _sections() -> dict[str, object]:
         "identities": rows,
         "issuers": current_settings().oidc_issuers,
         "has_password": credentials.has_password(actor),
+        **factor_sections(),
     }

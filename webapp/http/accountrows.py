@@ -131,7 +131,7 @@ def account_row(account: AccountView) -> dict[str, Any]:
         "seen": account.seen_at, "seen_text": ago(account.seen_at) or _("never"), "seen_exact": exact(account.seen_at),
         "created": account.created_at, "created_text": ago(account.created_at),
         "created_exact": exact(account.created_at), "suspended_text": ago(account.suspended_at),
-        "deleted_text": ago(account.deleted_at),
+        "deleted_text": ago(account.deleted_at), "second_factor": account.second_factor,
     }  # fmt: skip
 
 

@@ -2,18 +2,47 @@
 
 from dataclasses import replace
 
-from flask import Response, after_this_request, request, session, url_for
+from flask import Response, after_this_request, redirect, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
 from webapp.config import current_settings
-from webapp.http.guard import origin_of_request, safe_path
+from webapp.http.guard import maybe_actor, origin_of_request, safe_path
 from webapp.services.devices import LIFE, remember_device
-from webapp.services.sessions import Origin
+from webapp.services.sessions import Origin, end_own_session
+from webapp.services.steps import Entry
 from webapp.services.users import email_key
+
+VISITOR = "oidc"  # in the session cookie, which is signed: binds visits to providers to this browser
+STEP = (
+    "step"  # in the session cookie, which is signed, HttpOnly and SameSite=Lax: binds the second step to this browser
+)
 
 
 def device_origin() -> Origin:
     """Where the present request comes from, with the device's cookie: for deeds that prove who somebody is."""
     return replace(origin_of_request(), device=request.cookies.get(_name()))
+
+
+def go_in(entry: Entry) -> AnyResponse:
+    """On to where the browser wanted, signed in, or to the second step. A session that it had before is over."""
+    if entry.step:
+        session[STEP] = entry.step
+        return redirect(url_for("steps_pages.step_form"))
+    before = maybe_actor() if "sid" in session else None
+    if before:
+        end_own_session(before)
+    visitor = session.get(VISITOR) if (entry.onward.next or "").startswith("/auth/oidc/") else None
+    carry_session(entry.secret, keep=entry.onward.keep)
+    if visitor is not None:  # back to an offer to link, which this browser was made
+        session[VISITOR] = visitor
+    carry_device(entry.email)
+    return redirect(onward(entry.onward.next))
+
+
+def pending_step() -> str:
+    """The secret of the second step that this browser owes, or nothing."""
+    secret = session.get(STEP)
+    return secret if isinstance(secret, str) else ""
 
 
 def carry_session(secret: str, *, keep: bool) -> None:

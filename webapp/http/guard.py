@@ -9,11 +9,13 @@ from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
 from webapp.config import current_settings
-from webapp.errors import Missing, Refused, Unauthenticated
+from webapp.errors import FactorDue, Missing, Refused, StepUp, Unauthenticated
 from webapp.extensions import bearer_token, maybe_actor, origin_of_request
 from webapp.policies import PERMISSIONS, Actor, require
+from webapp.services import confirmations
 
-__all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "safe_path"]
+__all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "refuse_stale",
+           "safe_path"]  # fmt: skip
 
 V = TypeVar("V", bound=Callable[..., Any])
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -21,12 +23,13 @@ MIB = 1024**2
 ENVELOPE = MIB  # bytes that multipart adds around the files of an upload
 
 
-def guard(permission: str, *, upload: bool = False) -> Callable[[V], V]:
+def guard(permission: str, *, upload: bool = False, fresh: bool = False, unready: bool = False) -> Callable[[V], V]:
     """Let only actors through who hold the permission; 401 for nobody, 403 for somebody else, under /admin 404 for
     those who administer nothing at all.
 
     `upload` allows a body of MAX_UPLOAD_SIZE and leaves it unread: a browser form without the X-CSRF-Token header
-    must then be proven by `prove_form` before anything of it is kept.
+    must then be proven by `prove_form` before anything of it is kept. `fresh` asks for a session that was proven within
+    a quarter of an hour; `unready` lets those in, too, who have yet to set up the factor that their role asks for.
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)
@@ -39,16 +42,17 @@ def guard(permission: str, *, upload: bool = False) -> Callable[[V], V]:
             actor = maybe_actor()
             if actor is not None and f"{request.path}/".startswith("/admin/") and not actor.administers:
                 raise Missing("There is nothing at this address.")  # not even that there is something to administer
-            require(actor, permission)
-            if request.method in SAFE or bearer_token() is not None:
-                return view(*args, **kwargs)
-            _check_csrf(upload)
+            actor = require(actor, permission)
+            by_form = request.method not in SAFE and bearer_token() is None
+            if by_form:
+                _check_csrf(upload)
+            _check_proof(actor, fresh, unready)
             answer = view(*args, **kwargs)
-            if upload and not g.get("form_proven"):
+            if by_form and upload and not g.get("form_proven"):
                 raise RuntimeError(f"{request.endpoint} took a form without prove_form")
             return answer
 
-        guarded.permission, guarded.upload = permission, upload  # type: ignore[attr-defined]
+        guarded.permission, guarded.upload, guarded.fresh = permission, upload, fresh  # type: ignore[attr-defined]
         return guarded  # type: ignore[return-value]
 
     return decorate
@@ -84,6 +88,28 @@ def prove_form(token: str | None) -> None:
     except ValidationError as error:
         raise Refused("This page is too old or was changed. Reload it and try again.", code="csrf") from error
     g.form_proven = True
+
+
+def _check_proof(actor: Actor, fresh: bool, unready: bool) -> None:
+    if not unready:
+        refuse_unready(actor)
+    if fresh:
+        refuse_stale(actor)
+
+
+def refuse_unready(actor: Actor) -> None:
+    """Raise FactorDue or StepUp for who holds a role that asks for a second factor, and has not shown one."""
+    due = confirmations.factor_due(actor) if actor.asks_factor else None
+    if due == "set_up":
+        raise FactorDue("Your role asks for a second factor. Set one up first.")
+    if due:
+        raise StepUp("Your role asks for a second factor. Show it once.")
+
+
+def refuse_stale(actor: Actor) -> None:
+    """Raise StepUp where the session was proven more than a quarter of an hour ago."""
+    if not confirmations.proven_lately(actor):
+        raise StepUp("Confirm that it is you: the last proof is more than 15 minutes old.")
 
 
 def safe_path(target: str | None) -> str:

@@ -60,8 +60,14 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("group.member_removed", _l("Somebody taken out")),
     )),
     ("identity", _l("Linked accounts"), (("identity.linked", _l("Linked")), ("identity.unlinked", _l("Unlinked")))),
+    ("factor", _l("Second factors"), (
+        ("factor.added", _l("Added")), ("factor.renamed", _l("Renamed")), ("factor.removed", _l("Removed")),
+        ("factor.reset", _l("Reset by an administrator")), ("factor.refused", _l("Refused")),
+        ("factor.codes_made", _l("Recovery codes made")), ("factor.code_used", _l("Recovery code used")),
+    )),
     ("session", _l("Sign-ins"), (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
+        ("session.confirmed", _l("Confirmed")),
     )),
     ("job", _l("Jobs"), (("job.replayed", _l("Run again")), ("job.cancelled", _l("Cancelled")),
                        ("job.discarded", _l("Discarded")))),

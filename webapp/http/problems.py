@@ -2,11 +2,11 @@
 
 import math
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 import structlog
-from flask import Flask, Response, redirect, render_template, request
+from flask import Flask, Response, flash, redirect, render_template, request
 from flask_babel import gettext
 from flask_limiter import RateLimitExceeded
 from markupsafe import escape
@@ -17,12 +17,14 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from webapp.db import meaning_of
 from webapp.errors import (
+    FactorDue,
     HoldfastError,
     Invalid,
     Limited,
     Malformed,
     Missing,
     Stale,
+    StepUp,
     TooLarge,
     Unauthenticated,
     Unsupported,
@@ -54,6 +56,8 @@ def answer_for(error: Exception) -> Response:
         problem = problem_of(error)
         if wants_json():
             return _json(problem)
+        if isinstance(problem, StepUp | FactorDue):
+            return _prove(problem)
         return _sign_in() if isinstance(problem, Unauthenticated) else _page(problem)
     except Exception:
         log.exception("error_page_failed")
@@ -142,13 +146,36 @@ def _sign_in() -> Response:
     """To the sign-in page, and back here afterwards where that makes sense."""
     target = "/sign-in"
     if request.method in {"GET", "HEAD"}:
-        query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
-        target += f"?next={quote(quote(request.path) + query, safe='/')}"
+        target += f"?next={quote(_here(), safe='/')}"
     if request.headers.get("HX-Request"):  # a fragment must not become the sign-in page: htmx goes there instead
         return Response(status=401, headers={"HX-Redirect": "/sign-in", "Cache-Control": "no-store"})
     answer = redirect(target)
     answer.headers["Cache-Control"] = "no-store"
     return _ours(answer)
+
+
+def _prove(problem: StepUp | FactorDue) -> Response:
+    """To the page that confirms who it is, or sets a factor up; back to this page afterwards, or, for a deed, to the
+    one it was done on, which then has to be done once more."""
+    flash(gettext(problem.detail), "info")
+    if isinstance(problem, FactorDue):
+        target = "/account/security"
+    else:
+        target = f"/confirm-identity?next={quote(_here(), safe='/')}"
+    if request.headers.get("HX-Request"):
+        return Response(status=403, headers={"HX-Redirect": target, "Cache-Control": "no-store"})
+    answer = redirect(target, 303)
+    answer.headers["Cache-Control"] = "no-store"
+    return _ours(answer)
+
+
+def _here() -> str:
+    """The present page as the next one to go to; of a form the page that held it."""
+    if request.method in {"GET", "HEAD"}:
+        query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+        return quote(request.path) + query
+    came = urlsplit(request.referrer or "")
+    return quote(unquote(came.path)) + (f"?{came.query}" if came.query else "") if came.netloc == request.host else "/"
 
 
 def _ours(response: Any) -> Response:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, func
 
+from webapp.models.factors import HAS_FACTOR
 from webapp.models.record import any_state, live
 from webapp.models.sessions import Session
 from webapp.models.users import Quota, User, UserRole
@@ -14,7 +15,7 @@ ROLES_HELD = _roles.correlate(User).scalar_subquery()
 _COLUMNS = (
     User.id.label("row_id"), User.uuid, User.email, User.email_key, User.name, User.locale, User.time_zone,
     User.suspended_at, User.deleted_at, User.created_at, User.updated_at, User.version, Quota.byte_limit,
-    Quota.byte_used, ROLES_HELD.label("roles"),
+    Quota.byte_used, ROLES_HELD.label("roles"), HAS_FACTOR.correlate(User).label("second_factor"),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
 from webapp.models.record import BigInt, MaybeMoment, Moment, Record, any_state, live
-from webapp.models.users import User
+from webapp.models.users import Credential, User
 
 PURPOSE = "identity subject"  # of the digests in subject_key
 
@@ -68,10 +68,11 @@ def live_identity_of(user_id: int, identity_uuid: UUID) -> Select[ExternalIdenti
 def live_identity_by(issuer: str, subject_keys: list[str]) -> Select[Any]:
     """Whose account this is at the provider, whatever became of that person."""
     columns = (ExternalIdentity.id.label("identity_id"), User.id, User.uuid, User.email, User.name, User.locale,
-               User.time_zone, User.deleted_at, User.suspended_at)  # fmt: skip
+               User.time_zone, User.deleted_at, User.suspended_at, Credential.password_hash)  # fmt: skip
     return (
         live(ExternalIdentity, *columns)
         .join(User, User.id == ExternalIdentity.user_id)
+        .outerjoin(Credential, Credential.user_id == User.id)
         .where(ExternalIdentity.issuer == issuer, ExternalIdentity.subject_key.in_(subject_keys))
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, ForeignKey, Select, String, bindparam, func
+from sqlalchemy import Boolean, ForeignKey, Select, String, bindparam, false, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
@@ -21,6 +21,7 @@ class Role(Record, Base):
     name: Mapped[str] = mapped_column(String(80))
     about: Mapped[str] = mapped_column(String(300), default="")
     built_in: Mapped[bool] = mapped_column(Boolean, default=False)
+    requires_second_factor: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class RolePermission(Base):

@@ -3,14 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Select, String, Update, cast, func, update
+from sqlalchemy import Boolean, ForeignKey, Index, Select, String, Update, cast, exists, false, func, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
+from webapp.models.factors import HAS_FACTOR
 from webapp.models.groups import Group, GroupMember
 from webapp.models.record import BIG, MaybeMoment, Moment, Record, any_state, live
-from webapp.models.roles import RolePermission
+from webapp.models.roles import Role, RolePermission
 from webapp.models.users import User, UserRole
 
 
@@ -27,6 +28,9 @@ class Session(Record, Base):
     seen_at: Mapped[Moment]
     address: Mapped[str | None] = mapped_column(EncryptedText("sessions.address", personal=True))
     agent: Mapped[str | None] = mapped_column(EncryptedText("sessions.agent", personal=True))
+    proven_at: Mapped[MaybeMoment]  # when its owner last showed that it is still them
+    # whether by more than a password
+    second_factor: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class RefreshToken(Base):
@@ -65,10 +69,13 @@ def live_identity() -> Select[Any]:
     held = held.join(RolePermission, RolePermission.role == UserRole.role).where(UserRole.user_id == User.id)
     groups = live(Group, func.aggregate_strings(cast(GroupMember.group_id, String), ","))
     groups = groups.join(GroupMember, GroupMember.group_id == Group.id).where(GroupMember.user_id == User.id)
+    asks = exists().where(UserRole.user_id == User.id, Role.slug == UserRole.role, Role.requires_second_factor)
     return (
         live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
              Session.expires_at, Session.created_at.label("started_at"), User.id.label("user_id"), User.uuid,
              User.email, User.name, User.locale, User.time_zone, User.version, User.created_at,
+             Session.proven_at, Session.second_factor, HAS_FACTOR.correlate(User).label("has_factor"),
+             asks.correlate(User).label("asks_factor"),
              roles.correlate(User).scalar_subquery().label("roles"),
              held.correlate(User).scalar_subquery().label("permissions"),
              groups.correlate(User).scalar_subquery().label("groups"))
@@ -106,6 +113,15 @@ def any_attempts(subjects: list[str], since: datetime) -> Select[Any]:
         .where(SignInAttempt.subject.in_(subjects), SignInAttempt.created_at > since)
         .group_by(SignInAttempt.subject)
     )
+
+
+def session_proven(session_id: int, moment: datetime, second_factor: bool) -> Update:
+    """Note that its owner showed who they are. Leaves its version alone, too."""
+    row = (Session.id == session_id) & Session.deleted_at.is_(None)
+    values: dict[str, Any] = {"proven_at": moment, "updated_at": Session.updated_at}
+    if second_factor:
+        values["second_factor"] = True
+    return update(Session).where(row).values(values).execution_options(synchronize_session=False)
 
 
 def session_seen(session_id: int, seen_at: datetime, expires_at: datetime) -> Update:

@@ -67,13 +67,15 @@ class AccountFilter(Input):
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as administrators see it. `state` is active, suspended or deleted; `seen_at` the last activity."""
+    """An account as administrators see it. `state` is active, suspended or deleted; `seen_at` the last activity;
+    `second_factor` whether there is one."""
 
     id: UUID
     email: str
     name: str
     roles: list[str]
     state: str
+    second_factor: bool
     locale: str | None
     time_zone: str | None
     byte_limit: int
@@ -88,7 +90,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def beside(self) -> tuple[Any, ...]:
         """What its owner's deeds change, though they raise no version."""
-        return (self.byte_used, self.seen_at)
+        return (self.byte_used, self.seen_at, self.second_factor)
 
 
 def list_users(actor: Actor, query: AccountFilter) -> Page[AccountView]:
@@ -242,7 +244,5 @@ def view_of(row: Any) -> AccountView:
     """The account in a row of any_accounts."""
     state = "deleted" if row.deleted_at else "suspended" if row.suspended_at else "active"
     roles = sorted({*(row.roles or "").split(",")} - {""})
-    fields = {
-        name: getattr(row, name) for name in AccountView.__struct_fields__ if name not in {"id", "roles", "state"}
-    }
-    return AccountView(id=row.uuid, roles=roles, state=state, **fields)
+    made = {"id": row.uuid, "roles": roles, "state": state, "second_factor": bool(row.second_factor)}
+    return AccountView(**made, **{n: getattr(row, n) for n in AccountView.__struct_fields__ if n not in made})

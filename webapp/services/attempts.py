@@ -23,15 +23,19 @@ FIRST_DELAY, LONGEST_DELAY = 30.0, WINDOW.total_seconds()  # seconds; doubles wi
 MAILS = 3  # that strangers may have sent to one address within the window
 
 
-def refuse_if_limited(account: str, address: str | None, device: str | None = None) -> None:
+def refuse_if_limited(
+    account: str, address: str | None, device: str | None = None, *, inside: bool = False
+) -> None:  # fmt: skip
     """Raise Limited while who tries has to wait. An account that does not exist is counted alike.
 
     A device that signed in to the account before waits for its own failures alone: no stranger delays it. Nobody is
-    locked out for good: after the delay one more attempt is free, after a quiet window all of them.
+    locked out for good: after the delay one more attempt is free, after a quiet window all of them. `inside` reads on
+    the connection of the present transaction, whose holder must not wait for a second one.
     """
     limits = _limits(account, address, device)
     moment, waits = now(), [0.0]
-    for row in read_rows(any_attempts(list(limits), moment - WINDOW)):
+    counted = any_attempts(list(limits), moment - WINDOW)
+    for row in db.session.execute(counted).all() if inside else read_rows(counted):
         excess = row.failures - limits[row.subject]
         if excess >= 0:
             delay = min(FIRST_DELAY * 2 ** min(excess, 10), LONGEST_DELAY)

@@ -1,7 +1,7 @@
 """Signing in: the proof of who somebody is, then a session of their browser or program."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
@@ -15,11 +15,13 @@ from webapp.services import attempts, devices, passwords
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line
 from webapp.services.passwords import Password
-from webapp.services.refreshes import TokenGrant, grant_tokens, start_tokens
-from webapp.services.sessions import Origin, start_browser_session
+from webapp.services.refreshes import TokenGrant, grant_tokens
+from webapp.services.sessions import Origin
+from webapp.services.steps import Entry, MfaRequired, Onward, enter, enter_program
 from webapp.services.users import email_key
 
 NOBODY = (0, UUID(int=0), "", "")
+HOME = Onward()
 
 
 class SignIn(Input):
@@ -50,14 +52,15 @@ class Proof:
     device: str | None = None
 
 
-def sign_in(wish: SignIn, origin: Origin) -> str:
-    """Sign a browser in; returns the secret for its cookie. Raises Unauthenticated, Limited or Unavailable."""
-    return start_browser(prove(wish, origin))
+def sign_in(wish: SignIn, origin: Origin, onward: Onward = HOME) -> Entry:
+    """Sign a browser in, or begin its second step. Raises Unauthenticated, Limited or Unavailable."""
+    return start_browser(prove(wish, origin), onward)
 
 
-def sign_in_program(wish: SignIn, origin: Origin) -> TokenGrant:
-    """Sign a program in. Raises Unauthenticated, Limited or Unavailable."""
-    return grant_tokens(*_start_program(prove(wish, origin)))
+def sign_in_program(wish: SignIn, origin: Origin) -> TokenGrant | MfaRequired:
+    """Sign a program in, or say what it still owes. Raises Unauthenticated, Limited or Unavailable."""
+    came = _start_program(prove(wish, origin))
+    return came if isinstance(came, MfaRequired) else grant_tokens(*came)
 
 
 def prove(wish: SignIn, origin: Origin) -> Proof:
@@ -87,24 +90,23 @@ def _refuse(account: str, user: UUID | None, origin: Origin, device: str | None)
 
 
 @transactional
-def start_browser(proof: Proof) -> str:
-    """A session of a browser for an account that is proven; returns the secret for its cookie."""
-    _settle(proof)
-    return start_browser_session(proof.actor)
+def start_browser(proof: Proof, onward: Onward = HOME) -> Entry:
+    """Let a browser in whose account is proven, or begin the second step."""
+    return enter(proof.actor, _settle(proof), proof.device, onward)
 
 
 @transactional
-def _start_program(proof: Proof) -> tuple[Actor, UUID, str]:
-    _settle(proof)
-    return start_tokens(proof.actor)
+def _start_program(proof: Proof) -> MfaRequired | tuple[Any, ...]:
+    return enter_program(proof.actor, _settle(proof), proof.device)
 
 
-def _settle(proof: Proof) -> None:
-    attempts.forgive(proof.account, proof.actor.address, proof.device)
-    devices.tell_of_new_device(proof.actor, known=proof.device is not None)
-    if proof.new_hash:
-        unchanged = (Credential.user_id == proof.actor.id) & (Credential.password_hash == proof.old_hash)
-        db.session.execute(update(Credential).where(unchanged).values(password_hash=proof.new_hash))
+def _settle(proof: Proof) -> str:
+    """The hash that the account has from now on."""
+    if proof.new_hash is None:
+        return proof.old_hash
+    unchanged = (Credential.user_id == proof.actor.id) & (Credential.password_hash == proof.old_hash)
+    db.session.execute(update(Credential).where(unchanged).values(password_hash=proof.new_hash))
+    return proof.new_hash
 
 
 def _actor(origin: Origin, user_id: int, uuid: UUID, email: str, name: str) -> Actor:

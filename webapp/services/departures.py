@@ -10,6 +10,7 @@ from webapp.db import after_commit, db, read_rows, transactional
 from webapp.infra.clock import now
 from webapp.models.accounts import any_account
 from webapp.models.exports import DataExport
+from webapp.models.factors import Challenge, Factor, RecoveryCode
 from webapp.models.files import File
 from webapp.models.folders import Folder
 from webapp.models.grants import Grant
@@ -38,6 +39,7 @@ log = structlog.get_logger("webapp.departures")
 NOBODY = "Deleted user"
 PERSONAL: tuple[tuple[type[Any], Any], ...] = (
     (ExternalIdentity, ExternalIdentity.user_id), (DataExport, DataExport.user_id),
+    (Factor, Factor.user_id), (RecoveryCode, RecoveryCode.user_id), (Challenge, Challenge.user_id),
     (Credential, Credential.user_id), (UserRole, UserRole.user_id),
     (Digest, Digest.user_id), (IdempotencyKey, IdempotencyKey.user_id), (Placement, Placement.owner_id),
     (Folder, Folder.owner_id), (GroupMember, GroupMember.user_id), (Grant, Grant.user_id), (Session, Session.user_id),

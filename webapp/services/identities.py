@@ -13,6 +13,7 @@ from webapp.infra.clock import now
 from webapp.infra.crypto import in_row, lookup_keys
 from webapp.infra.idtokens import Claimed
 from webapp.issuers import Issuer
+from webapp.models.factors import PASSKEY, live_factors_of
 from webapp.models.identities import (
     PURPOSE,
     ExternalIdentity,
@@ -93,7 +94,7 @@ def unlink_identity(actor: Actor, identity_id: UUID, expected: int | None = None
     if identity is None:
         raise Missing("There is no such linked account.")
     check_version(identity.version, expected)
-    if not _other_ways(actor, identity_id):
+    if not other_ways(actor, identity_id):
         raise Conflict("This is your only way to sign in. Set a password or link another account first.",
                        code="last_way_in")  # fmt: skip
     identity.deleted_at = now()
@@ -102,13 +103,15 @@ def unlink_identity(actor: Actor, identity_id: UUID, expected: int | None = None
            {"issuer": (identity.issuer, None)})  # fmt: skip
 
 
-def _other_ways(actor: Actor, identity_id: UUID) -> bool:
-    """Whether the actor can sign in without it: by a password, or by another provider that is configured."""
+def other_ways(actor: Actor, but: UUID) -> bool:
+    """Whether the actor can sign in without this identity or passkey: by a password, by another provider that is
+    configured, by another passkey. Must run inside a transaction."""
     if db.session.scalar(any_password_of(actor.id)):
         return True
     known = {issuer.url for issuer in current_settings().oidc_issuers}
-    others = db.session.execute(live_identities_of(actor.id)).all()
-    return any(row.issuer in known and row.uuid != identity_id for row in others)
+    linked = [row.uuid for row in db.session.execute(live_identities_of(actor.id)) if row.issuer in known]
+    passkeys = [row.uuid for row in db.session.execute(live_factors_of(actor.id)) if row.kind == PASSKEY]
+    return any(way != but for way in (*linked, *passkeys))
 
 
 def _view(row: Any) -> IdentityView:

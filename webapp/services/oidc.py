@@ -17,12 +17,14 @@ from webapp.policies import Actor, system_actor
 from webapp.services import auth
 from webapp.services.auth import SignIn
 from webapp.services.claims import settle_roles
-from webapp.services.devices import device_for, tell_of_new_device
+from webapp.services.devices import device_for
 from webapp.services.events import Target, record
+from webapp.services.factors import methods_of
 from webapp.services.identities import find_issuer, find_owner, link_identity, note_use
 from webapp.services.inputs import Input
 from webapp.services.passwords import Password
-from webapp.services.sessions import Origin, start_browser_session
+from webapp.services.sessions import Origin
+from webapp.services.steps import Entry, Onward, enter
 from webapp.services.users import Person, email_key, insert_user
 from webapp.services.visits import Away, Proven, keep_visit, look_at_visit, new_secret, take_visit
 
@@ -48,13 +50,10 @@ class Return(Input):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a return ended: signed in (`secret` is for the cookie) as `email`, or `proof` of who came, who has yet to
-    agree.
-    """
+    """How a return ended: somebody came in (`entry`), or `proof` of who came, who has yet to agree, or linked."""
 
     next: str | None
-    secret: str | None = None
-    email: str = ""
+    entry: Entry | None = None
     proof: str | None = None
 
 
@@ -113,7 +112,9 @@ def show_offer(name: str, proof: str, browser: str, actor: Actor | None) -> Offe
     visit = look_at_visit(issuer.name, proof, browser, Proven)
     if visit is None or not _still_here(visit, actor):
         raise _over()
-    return Offer(issuer, visit.claimed.email or "", visit.user_id is not None)
+    email = visit.claimed.email or ""
+    theirs = actor is not None and email_key(actor.email) == email_key(email)
+    return Offer(issuer, email, visit.user_id is not None or theirs)
 
 
 def accept_offer(name: str, browser: str, wish: LinkForm, actor: Actor | None, origin: Origin) -> Arrival:
@@ -188,7 +189,7 @@ def _enter(issuer: Issuer, claimed: Claimed, visit: Away, browser: str, origin: 
         return _offer_by_password(issuer, claimed, account, visit, browser)
     if not may_register(issuer, email):
         raise Refused(f"There is no account here for {email}. Ask your administrator for one.", code="oidc_unknown")
-    return Arrival(visit.next, start_browser_session(_register(issuer, claimed, email, origin)), email)
+    return Arrival(visit.next, enter(_register(issuer, claimed, email, origin), None, None, Onward(visit.next)))
 
 
 def _offer_by_password(issuer: Issuer, claimed: Claimed, account: Any, visit: Away, browser: str) -> Arrival:
@@ -209,8 +210,8 @@ def _sign_in(issuer: Issuer, claimed: Claimed, owner: Any, visit: Away, origin: 
     note_use(claimed, owner.identity_id)
     if not actor.roles:
         return None
-    tell_of_new_device(actor, known=device_for(origin.device, email_key(actor.email)) is not None)
-    return Arrival(visit.next, start_browser_session(actor), actor.email)
+    device = device_for(origin.device, email_key(actor.email))
+    return Arrival(visit.next, enter(actor, owner.password_hash, device, Onward(visit.next)))
 
 
 def _register(issuer: Issuer, claimed: Claimed, email: str, origin: Origin) -> Actor:
@@ -234,11 +235,13 @@ def _link(issuer: Issuer, proof: str, browser: str, actor: Actor) -> Arrival:
 
 @transactional
 def _link_and_enter(issuer: Issuer, proof: str, browser: str, proved: auth.Proof) -> Arrival:
+    if methods_of(proved.actor.id):  # a password alone links nothing: the second step first, then back to the offer
+        return Arrival(None, auth.start_browser(proved, Onward(f"/auth/oidc/{issuer.name}/link?proof={proof}")))
     visit = take_visit(issuer.name, proof, browser, Proven)
     if visit is None or visit.user_id is not None:
         raise _over()
     link_identity(proved.actor, issuer, visit.claimed)
-    return Arrival(visit.next, auth.start_browser(proved), proved.actor.email)
+    return Arrival(visit.next, auth.start_browser(proved, Onward(visit.next)))
 
 
 def _still_here(visit: Proven, actor: Actor | None) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from webapp.errors import Missing, Stale, Unauthenticated
 from webapp.infra.clock import now
 from webapp.infra.memory import Memory
 from webapp.models.record import change_rows, live
-from webapp.models.sessions import Session, live_identity, live_sessions_of
+from webapp.models.sessions import Session, live_identity, live_sessions_of, session_proven
 from webapp.policies import Actor, permissions_of
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
@@ -58,6 +58,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[str]
     permissions: frozenset[str]
     groups: frozenset[int]
+    proven_at: datetime | None
+    second_factor: bool
+    has_factor: bool
+    asks_factor: bool
 
 
 class SessionFilter(Input):
@@ -111,7 +115,8 @@ def actor_of(identity: Identity, origin: Origin) -> Actor:
         id=identity.user_id, uuid=identity.uuid, email=identity.email, name=identity.name, roles=identity.roles,
         permissions=identity.permissions, groups=identity.groups, session_id=identity.session_id,
         locale=identity.locale, time_zone=identity.time_zone, address=origin.address, agent=origin.agent,
-        request_id=origin.request_id,
+        request_id=origin.request_id, proven_at=identity.proven_at, second_factor=identity.second_factor,
+        has_factor=identity.has_factor, asks_factor=identity.asks_factor,
     )  # fmt: skip
 
 
@@ -121,6 +126,7 @@ def identity_from(row: Any) -> Identity:
     groups = frozenset(int(number) for number in (row.groups or "").split(",") if number)
     plain = set(Identity.__struct_fields__) - {"roles", "permissions", "groups"}
     fields = {name: getattr(row, name) for name in plain}
+    fields |= {name: bool(fields[name]) for name in ("has_factor", "asks_factor")}  # SQLite says 0 and 1
     return Identity(roles=roles, permissions=permissions_of(roles, held), groups=groups, **fields)
 
 
@@ -135,15 +141,36 @@ def hash_of(secret: str) -> str:
 
 
 def start_browser_session(actor: Actor) -> str:
-    """A new session of the actor; returns the 256 random bits for its cookie. Must run inside a transaction."""
+    """A new session of the actor, who was proven just now, by a second factor where the actor says so.
+
+    Returns the 256 random bits for its cookie. Must run inside a transaction.
+    """
     secret = secrets.token_urlsafe(32)
     _start(actor, BROWSER, hash_of(secret))
     return secret
 
 
 def start_program_session(actor: Actor) -> Session:
-    """A new session of the actor, for tokens to hang on. Must run inside a transaction."""
+    """The same for a program: tokens hang on it. Must run inside a transaction."""
     return _start(actor, PROGRAM, None)
+
+
+def note_proof(actor: Actor, *, second_factor: bool) -> None:
+    """The session's owner has just shown who they are; who has no session shows it to nobody. Must run inside a
+    transaction."""
+    if actor.session_id is not None:
+        db.session.execute(session_proven(actor.session_id, now(), second_factor))
+        after_commit(forget_identities)
+
+
+def actor_now(actor: Actor) -> Actor:
+    """The actor as the database has it at this moment: another process may have heard a proof a moment ago."""
+    row = read_row(BY_ID, {"key": actor.session_id}) if actor.session_id is not None else None
+    if row is None:
+        return actor
+    identity = identity_from(row)
+    return replace(actor, proven_at=identity.proven_at, second_factor=identity.second_factor,
+                   has_factor=identity.has_factor, asks_factor=identity.asks_factor)  # fmt: skip
 
 
 def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
@@ -204,10 +231,12 @@ def end_family(actor: Actor, session_id: int, reason: str) -> None:
 def _start(actor: Actor, kind: str, secret_hash: str | None) -> Session:
     moment = now()
     session = Session(user_id=actor.id, kind=kind, secret_hash=secret_hash, seen_at=moment, address=actor.address,
-                      expires_at=moment + current_settings().session_idle, agent=(actor.agent or "")[:400])  # fmt: skip
+                      expires_at=moment + current_settings().session_idle, agent=(actor.agent or "")[:400],
+                      proven_at=moment, second_factor=actor.second_factor)  # fmt: skip
     db.session.add(session)
     db.session.flush()
-    record(actor, "session.started", Target("session", session.uuid, owner_id=actor.id), {"kind": (None, kind)})
+    said = {"kind": (None, kind), **({"second_factor": (None, True)} if actor.second_factor else {})}
+    record(actor, "session.started", Target("session", session.uuid, owner_id=actor.id), said)
     return session
 
 
