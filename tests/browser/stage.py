@@ -46,16 +46,20 @@ class RunningVault:
 
 
 @contextlib.contextmanager
-def running_vault(home: Path, **extra: str) -> Iterator[RunningVault]:
-    """`python -m tasks.serve` with everything under `home`, on a free port, nothing taken from the surroundings."""
+def running_vault(home: Path, named: str = "", **extra: str) -> Iterator[RunningVault]:
+    """`python -m tasks.serve` with everything under `home`, on a free port, nothing taken from the surroundings.
+
+    `named` is the host in its PUBLIC_URL: passkeys need one, and localhost is the one that needs no https.
+    """
     port, log = free_port(), home / "serve.log"
+    url = f"http://{named or '127.0.0.1'}:{port}"
     environ = {**{name: os.environ[name] for name in KEEP if name in os.environ}, "APP_ENV": "test",
-               "VAR_DIR": str(home / "var"), "PORT": str(port), **extra}  # fmt: skip
+               "VAR_DIR": str(home / "var"), "PORT": str(port), **extra,
+               **({"PUBLIC_URL": url} if named else {})}  # fmt: skip
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "tasks.serve"], cwd=ROOT, env=environ, stdout=file, stderr=file
         )
-    url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: process.poll() is not None or _answers(url), about="the vault")
         story = log.read_text()

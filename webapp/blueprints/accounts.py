@@ -34,7 +34,7 @@ def list_users(query: AccountFilter) -> Page[AccountView]:
 
 
 @api.post("/users")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @takes(NewAccount)
 @gives(AccountView, status=201, errors=(409, 503))
 def create_user(wish: NewAccount) -> Created:
@@ -52,7 +52,7 @@ def show_user(user_id: UUID) -> AccountView:
 
 
 @api.patch("/users/<uuid:user_id>")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @takes(AccountChange)
 @gives(AccountView, errors=(404, 409, 412))
 def change_user(wish: AccountChange, user_id: UUID) -> AccountView:
@@ -61,7 +61,7 @@ def change_user(wish: AccountChange, user_id: UUID) -> AccountView:
 
 
 @api.delete("/users/<uuid:user_id>")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @gives(None, status=204, errors=(404, 409, 412))
 def delete_user(user_id: UUID) -> None:
     """Delete an account and end its sessions. It can be restored until it is erased."""
@@ -69,7 +69,7 @@ def delete_user(user_id: UUID) -> None:
 
 
 @api.post("/users/<uuid:user_id>/suspension")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @gives(AccountView, errors=(404, 409))
 def suspend_user(user_id: UUID) -> AccountView:
     """Suspend an account: every session ends and nobody signs in to it."""
@@ -77,7 +77,7 @@ def suspend_user(user_id: UUID) -> AccountView:
 
 
 @api.post("/users/<uuid:user_id>/restoration")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @gives(AccountView, errors=(404, 409))
 def restore_user(user_id: UUID) -> AccountView:
     """Take back a deletion or a suspension."""
@@ -85,7 +85,7 @@ def restore_user(user_id: UUID) -> AccountView:
 
 
 @api.post("/users/<uuid:user_id>/password-resets")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @limited("sendings")
 @gives(None, status=204, errors=(404, 409))
 def send_reset(user_id: UUID) -> None:
@@ -103,7 +103,7 @@ def list_user_sessions(query: SessionFilter, user_id: UUID) -> Page[SessionView]
 
 
 @api.delete("/users/<uuid:user_id>/sessions")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @gives(None, status=204, errors=(404,))
 def end_user_sessions(user_id: UUID) -> None:
     """Sign the account out everywhere."""
@@ -111,7 +111,7 @@ def end_user_sessions(user_id: UUID) -> None:
 
 
 @api.delete("/users/<uuid:user_id>/sessions/<uuid:session_id>")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @gives(None, status=204, errors=(404, 412))
 def end_user_session(user_id: UUID, session_id: UUID) -> None:
     """Sign the account out on one device."""
@@ -127,14 +127,14 @@ def list_users_page() -> str:
 
 
 @pages.get("/admin/users/new")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def user_form() -> str:
     """The form for a new account."""
     return form_page()
 
 
 @pages.post("/admin/users", endpoint="create_user")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def create_user_page() -> Answer:
     """Make it; what is refused comes back in the form."""
     try:
@@ -153,7 +153,7 @@ def show_user_page(user_id: UUID) -> str:
 
 
 @pages.post("/admin/users/<uuid:user_id>", endpoint="change_user")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def change_user_page(user_id: UUID) -> Answer:
     """Save it; where it was saved from elsewhere meanwhile, the person chooses."""
     actor = current_actor()
@@ -168,7 +168,7 @@ def change_user_page(user_id: UUID) -> Answer:
 
 
 @pages.post("/admin/users/<uuid:user_id>/suspension", endpoint="suspend_user")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def suspend_user_page(user_id: UUID) -> Answer:
     """Suspend it."""
     try:
@@ -180,7 +180,7 @@ def suspend_user_page(user_id: UUID) -> Answer:
 
 
 @pages.post("/admin/users/<uuid:user_id>/restoration", endpoint="restore_user")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def restore_user_page(user_id: UUID) -> Answer:
     """Take back a deletion or a suspension."""
     try:
@@ -192,7 +192,7 @@ def restore_user_page(user_id: UUID) -> Answer:
 
 
 @pages.post("/admin/users/<uuid:user_id>/removal", endpoint="delete_user")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def delete_user_page(user_id: UUID) -> Answer:
     """Delete it; what was changed meanwhile is asked about once more."""
     actor = current_actor()
@@ -207,7 +207,7 @@ def delete_user_page(user_id: UUID) -> Answer:
 
 
 @pages.post("/admin/users/<uuid:user_id>/password-resets", endpoint="send_reset")
-@guard("users.write")
+@guard("users.write", fresh=True)
 @limited("sendings")
 def send_reset_page(user_id: UUID) -> Answer:
     """Mail the owner a link that sets a new password."""
@@ -220,7 +220,7 @@ def send_reset_page(user_id: UUID) -> Answer:
 
 
 @pages.post("/admin/users/<uuid:user_id>/sessions/end", endpoint="end_user_sessions")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def end_user_sessions_page(user_id: UUID) -> Response:
     """Sign the account out everywhere."""
     count = standings.end_user_sessions(current_actor(), user_id)
@@ -229,7 +229,7 @@ def end_user_sessions_page(user_id: UUID) -> Response:
 
 
 @pages.post("/admin/users/<uuid:user_id>/sessions/<uuid:session_id>/end", endpoint="end_user_session")
-@guard("users.write")
+@guard("users.write", fresh=True)
 def end_user_session_page(user_id: UUID, session_id: UUID) -> Response:
     """Sign the account out on one device."""
     standings.end_user_session(current_actor(), user_id, session_id)

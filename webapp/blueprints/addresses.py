@@ -13,6 +13,7 @@ from webapp.http.linkpages import over_page
 from webapp.http.rows import form_of
 from webapp.services import addresses
 from webapp.services.addresses import EmailChange, EmailConfirmation
+from webapp.services.credentials import has_password
 
 pages = Blueprint("addresses_pages", __name__)
 api = Blueprint("addresses_api", __name__)
@@ -21,7 +22,7 @@ Page = str | Response | tuple[str, int]
 
 
 @api.post("/auth/change-email")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("sign_in")
 @takes(EmailChange)
 @gives(None, status=204, errors=(429, 503))
@@ -41,14 +42,14 @@ def confirm_email(wish: EmailConfirmation) -> None:
 
 
 @pages.get("/account/email")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 def email_form() -> str:
     """Asks for the new address."""
-    return render_template("users/email.html", form=form_of(None))
+    return _email_page()
 
 
 @pages.post("/account/email", endpoint="change_email")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("sign_in")
 def change_email_page() -> Page:
     """Mail the link."""
@@ -56,7 +57,7 @@ def change_email_page() -> Page:
         wish = read_form(EmailChange)
         addresses.change_email(current_actor(), wish)
     except HoldfastError as error:
-        return render_template("users/email.html", form=form_of(error)), error.status
+        return _email_page(error), error.status
     flash(_("A link to %(email)s is on its way. Until you open it your address stays.", email=wish.email), "success")
     return redirect(url_for("users_pages.show_account"))
 
@@ -89,6 +90,10 @@ def confirm_email_page() -> Page:
         return page, error.status
     flash(_("Your address is changed. You sign in with it from now on."), "success")
     return redirect(url_for("users_pages.show_account"))
+
+
+def _email_page(error: HoldfastError | None = None) -> str:
+    return render_template("users/email.html", form=form_of(error), has_password=has_password(current_actor()))
 
 
 def _over(error: Gone) -> Page:

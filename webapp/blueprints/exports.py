@@ -14,6 +14,7 @@ from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
 from webapp.http.rows import form_of
 from webapp.services import departures, exports
+from webapp.services.credentials import has_password
 from webapp.services.cursors import Page
 from webapp.services.departures import Farewell
 from webapp.services.exports import ExportFilter, ExportView
@@ -32,7 +33,7 @@ def list_exports(query: ExportFilter) -> Page[ExportView]:
 
 
 @api.post("/exports")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("sendings")
 @gives(ExportView, status=201, errors=(400, 409))
 def create_export() -> Created:
@@ -50,7 +51,7 @@ def show_export(export_id: UUID) -> ExportView:
 
 
 @api.get("/exports/<uuid:export_id>/content")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("downloads")
 @gives(errors=(404,), extra={"responses": {"200": {"description": "The archive", "content": {"application/zip": {}}}}})
 def show_export_content(export_id: UUID) -> Response:
@@ -59,7 +60,7 @@ def show_export_content(export_id: UUID) -> Response:
 
 
 @api.post("/auth/delete-account")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("sign_in")
 @takes(Farewell)
 @gives(None, status=204, errors=(409, 429, 503))
@@ -76,7 +77,7 @@ def show_data() -> str:
 
 
 @pages.post("/account/data", endpoint="create_export")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("sendings")
 def create_export_page() -> AnyResponse:
     """Have one made."""
@@ -89,7 +90,7 @@ def create_export_page() -> AnyResponse:
 
 
 @pages.get("/account/data/<uuid:export_id>")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("downloads")
 def download_export(export_id: UUID) -> Response:
     """Take it away."""
@@ -97,7 +98,7 @@ def download_export(export_id: UUID) -> Response:
 
 
 @pages.post("/account/removal", endpoint="delete_account")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @limited("sign_in")
 def delete_account_page() -> AnyResponse | tuple[str, int]:
     """Delete the account; the browser is nobody's from then on."""
@@ -125,5 +126,9 @@ def _page(error: HoldfastError | None = None) -> str:
         for each in page.items
     ]  # fmt: skip
     return render_template(
-        "users/data.html", rows=rows, form=form_of(error), live=any(not row["ready"] for row in rows)
+        "users/data.html",
+        rows=rows,
+        form=form_of(error),
+        has_password=has_password(current_actor()),
+        live=any(not row["ready"] for row in rows),
     )

@@ -10,7 +10,7 @@ from webapp.errors import Conflict, HoldfastError, Malformed, Missing
 from webapp.http.answers import gives
 from webapp.http.conditional import expected_version
 from webapp.http.entries import VISITOR, device_origin, go_in, onward
-from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public
+from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public, refuse_stale
 from webapp.http.inputs import read_form
 from webapp.http.limiting import limited
 from webapp.http.rows import form_of
@@ -35,7 +35,7 @@ def list_identities() -> Page[IdentityView]:
 
 
 @api.delete("/identities/<uuid:identity_id>")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 @gives(None, status=204, errors=(404, 409, 412))
 def unlink_identity(identity_id: UUID) -> None:
     """Unlink one of them; 409 for your only way to sign in."""
@@ -43,7 +43,7 @@ def unlink_identity(identity_id: UUID) -> None:
 
 
 @pages.post("/account/identities/<uuid:identity_id>/removal", endpoint="unlink_identity")
-@guard("account.secure")
+@guard("account.secure", fresh=True)
 def unlink_identity_page(identity_id: UUID) -> Response:
     """Unlink one of them."""
     try:
@@ -61,6 +61,8 @@ def unlink_identity_page(identity_id: UUID) -> Response:
 def visit_provider(issuer: str) -> Answer:
     """Off to the provider: to sign in, or with ?link=1 to link an account there to one's own."""
     actor = current_actor() if request.args.get("link") else None
+    if actor is not None:
+        refuse_stale(actor)
     session[VISITOR] = browser = session.get(VISITOR) or new_secret()
     try:
         return redirect(oidc.begin_visit(issuer, browser, request.args.get("next"), actor, origin_of_request()))

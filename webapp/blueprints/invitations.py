@@ -6,14 +6,15 @@ from flask import Blueprint, flash, redirect, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
-from webapp.errors import Conflict, HoldfastError, Stale
+from webapp.errors import Conflict, HoldfastError, Stale, StepUp
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
-from webapp.http.guard import current_actor, guard
+from webapp.http.guard import current_actor, guard, refuse_stale
 from webapp.http.inputs import read_filter, read_form, takes
 from webapp.http.invitationrows import list_page
 from webapp.http.limiting import limited
 from webapp.http.merges import Answer, merge_page
+from webapp.policies import GUEST, MEMBER
 from webapp.services import invitations
 from webapp.services.cursors import Page
 from webapp.services.invitations import InvitationFilter, InvitationView, NewInvitation
@@ -38,7 +39,7 @@ def list_invitations(query: InvitationFilter) -> Page[InvitationView]:
 @gives(InvitationView, status=201, errors=(409,))
 def create_invitation(wish: NewInvitation) -> Created:
     """Invite an address by mail."""
-    made = invitations.create_invitation(current_actor(), wish)
+    made = _invite(wish)
     return created(made, url_for("invitations_api.show_invitation", invitation_id=made.id))
 
 
@@ -80,7 +81,9 @@ def list_invitations_page() -> str:
 def create_invitation_page() -> Answer:
     """Invite; what is refused comes back in the form."""
     try:
-        made = invitations.create_invitation(current_actor(), read_form(NewInvitation))
+        made = _invite(read_form(NewInvitation))
+    except StepUp:
+        raise
     except HoldfastError as error:
         return _page(error), error.status
     flash(_("An invitation to %(email)s is on its way.", email=made.email), "success")
@@ -113,6 +116,14 @@ def delete_invitation_page(invitation_id: UUID) -> Answer:
         return merge_page(now.email, action, now.version, here, deed=_("Take it back"), danger=True)
     flash(_("The invitation is taken back; its link is dead."), "success")
     return redirect(here)
+
+
+def _invite(wish: NewInvitation) -> InvitationView:
+    """What allows more than a member may is not given by a browser that was found open."""
+    actor = current_actor()
+    if wish.role not in {MEMBER, GUEST}:
+        refuse_stale(actor)
+    return invitations.create_invitation(actor, wish)
 
 
 def _page(error: HoldfastError | None = None) -> str:

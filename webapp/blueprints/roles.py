@@ -29,7 +29,7 @@ def list_roles() -> Page[RoleLine]:
 
 
 @api.post("/roles")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 @takes(NewRole)
 @gives(RoleView, status=201, errors=(409,))
 def create_role(wish: NewRole) -> Created:
@@ -47,7 +47,7 @@ def show_role(role_id: UUID) -> RoleView:
 
 
 @api.patch("/roles/<uuid:role_id>")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 @takes(RoleChange)
 @gives(RoleView, errors=(404, 409, 412))
 def change_role(wish: RoleChange, role_id: UUID) -> RoleView:
@@ -56,7 +56,7 @@ def change_role(wish: RoleChange, role_id: UUID) -> RoleView:
 
 
 @api.delete("/roles/<uuid:role_id>")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 @takes(query=RoleRemoval)
 @gives(None, status=204, errors=(404, 409, 412))
 def delete_role(role_id: UUID, query: RoleRemoval) -> None:
@@ -72,14 +72,14 @@ def list_roles_page() -> str:
 
 
 @pages.get("/admin/roles/new")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 def role_form() -> str:
     """The form for a new one."""
     return role_page()
 
 
 @pages.post("/admin/roles", endpoint="create_role")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 def create_role_page() -> Answer:
     """Make it."""
     try:
@@ -98,7 +98,7 @@ def show_role_page(role_id: UUID) -> str:
 
 
 @pages.post("/admin/roles/<uuid:role_id>", endpoint="change_role")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 def change_role_page(role_id: UUID) -> Answer:
     """Save it; where it was saved from elsewhere meanwhile, the person chooses."""
     actor = current_actor()
@@ -115,7 +115,7 @@ def change_role_page(role_id: UUID) -> Answer:
 
 
 @pages.post("/admin/roles/<uuid:role_id>/removal", endpoint="delete_role")
-@guard("roles.write")
+@guard("roles.write", fresh=True)
 def delete_role_page(role_id: UUID) -> Answer:
     """Remove it; what was changed meanwhile is asked about once more."""
     actor = current_actor()

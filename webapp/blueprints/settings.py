@@ -30,7 +30,7 @@ def show_settings() -> SettingsView:
 
 
 @api.patch("/settings")
-@guard("settings.write")
+@guard("settings.write", fresh=True)
 @takes(SettingsChange)
 @gives(SettingsView, errors=(412,))
 def change_settings(wish: Input) -> SettingsView:
@@ -46,7 +46,7 @@ def show_settings_page() -> str:
 
 
 @pages.post("/admin/settings", endpoint="change_settings")
-@guard("settings.write")
+@guard("settings.write", fresh=True)
 def change_settings_page() -> str | Response | tuple[str, int]:
     """Save the form; a stale one meets the merge page, with the fields that differ."""
     actor, here = current_actor(), url_for(".show_settings")

@@ -86,7 +86,7 @@ def delete_webhook(webhook_id: UUID) -> None:
 
 
 @api.post("/webhooks/<uuid:webhook_id>/secrets")
-@guard("webhooks.write")
+@guard("webhooks.write", fresh=True)
 @gives(NewSecretView, status=201, errors=(400, 404, 409))
 def rotate_secret(webhook_id: UUID) -> Created:
     """A new secret, in this answer only. The present one goes on signing for 24 hours, beside it."""
@@ -253,7 +253,7 @@ def delete_webhook_page(webhook_id: UUID) -> Answer:
 
 
 @pages.post("/admin/webhooks/<uuid:webhook_id>/secrets", endpoint="rotate_secret")
-@guard("webhooks.write")
+@guard("webhooks.write", fresh=True)
 def rotate_secret_page(webhook_id: UUID) -> Response:
     """A new secret, shown this once."""
     return secret_page(webhooks.rotate_secret(current_actor(), webhook_id), fresh=False)

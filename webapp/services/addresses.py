@@ -15,7 +15,7 @@ from webapp.models.users import live_account_by_uuid, live_user_by_email
 from webapp.policies import Actor, require
 from webapp.services import attempts
 from webapp.services.accounts import move_account
-from webapp.services.credentials import prove_password
+from webapp.services.credentials import prove_if_any
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line
 from webapp.services.mails import Recipient, send_mail
@@ -29,10 +29,10 @@ OVER = "This link was used, or is over. Change your address again."
 
 
 class EmailChange(Input):
-    """The new address, and the present password."""
+    """The new address, and the present password of an account that has one."""
 
     email: Email
-    current_password: Password
+    current_password: Password | None = None
 
 
 class EmailConfirmation(Input):
@@ -47,12 +47,12 @@ def change_email(actor: Actor, wish: EmailChange) -> None:
     Raises Invalid for a wrong password, Limited.
     """
     require(actor, "account.secure")
-    password_hash = prove_password(actor, wish.current_password)
+    password_hash = prove_if_any(actor, wish.current_password)
     _ask(actor, wish.email, password_hash)
 
 
 @transactional
-def _ask(actor: Actor, email: str, password_hash: str) -> None:
+def _ask(actor: Actor, email: str, password_hash: str | None) -> None:
     key, until, origin = email_key(email), now() + LIFE, current_settings().origin
     if not attempts.may_mail(key):
         return
@@ -100,5 +100,5 @@ def _said(token: str) -> tuple[dict[str, str], Any]:
     return said, row
 
 
-def _mark(email: str, password_hash: str) -> str:
+def _mark(email: str, password_hash: str | None) -> str:
     return keyed_digest(f"{email}\0{password_hash}", "email change")[:22]

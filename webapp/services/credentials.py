@@ -55,6 +55,15 @@ def prove_password(actor: Actor, password: Password, field: str = "current_passw
     return str(row.password_hash)
 
 
+def prove_if_any(actor: Actor, password: Password | None) -> str | None:
+    """The same where the account has a password; one without has shown otherwise that it is its owner (step-up)."""
+    if not has_password(actor):
+        return None
+    if password is None:
+        raise Invalid.field("current_password", "missing", "Give your password.")
+    return prove_password(actor, password)
+
+
 def has_password(actor: Actor) -> bool:
     """Whether the account has one; who came by a provider has none until they set it by a mailed link."""
     return read_row(any_password_of(actor.id)) is not None

@@ -25,7 +25,7 @@ from webapp.models.sessions import RefreshToken, Session
 from webapp.models.users import Credential, User, UserRole
 from webapp.policies import Actor, require, system_actor
 from webapp.services.accounts import find_account, refuse_without_admin
-from webapp.services.credentials import prove_password
+from webapp.services.credentials import prove_if_any
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input
 from webapp.services.passwords import Password
@@ -47,9 +47,9 @@ PERSONAL: tuple[tuple[type[Any], Any], ...] = (
 
 
 class Farewell(Input):
-    """The word of a person that the account shall go: its password."""
+    """The word of a person that the account shall go: its password, where it has one."""
 
-    current_password: Password
+    current_password: Password | None = None
 
 
 def delete_account(actor: Actor, wish: Farewell) -> None:
@@ -58,7 +58,7 @@ def delete_account(actor: Actor, wish: Farewell) -> None:
     Raises Invalid for a wrong password, Limited, Conflict where no administrator would be left.
     """
     require(actor, "account.secure")
-    prove_password(actor, wish.current_password)
+    prove_if_any(actor, wish.current_password)
     _delete(actor)
 
 
