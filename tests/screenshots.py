@@ -137,6 +137,9 @@ def fill(program: Program) -> Paths:
         (f"/files/{photo}", {"group_id": group, "level": "viewer"}),
     ):
         program.call("PUT", f"{path}/grants", json=wish)
+    backup = {"name": "Nightly backup", "scopes": ["files.read"], "folder_id": folders["Invoices 2026"]}
+    program.call("POST", "/tokens", json={**backup, "networks": ["192.0.2.0/24"]})
+    program.call("POST", "/tokens", json={"name": "Scanner at the quay", "scopes": ["files.read", "files.write"]})
     failed = [job for job in program.call("GET", "/jobs?limit=100")["items"] if job["state"] in {"failed", "dead"}]
     return {
         **incoming,
@@ -178,6 +181,8 @@ def fill(program: Program) -> Paths:
         "user": f"/admin/users/{user}",
         "invitations": "/admin/invitations",
         "sessions": "/account/sessions",
+        "tokens": "/account/tokens",
+        "new-token": "/account/tokens/new",
         "elsewhere": "/auth/oidc/harbour-id",
         "api": "/api/docs",
         "missing": "/files/00000000-0000-7000-8000-000000000000",

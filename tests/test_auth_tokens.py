@@ -23,7 +23,8 @@ from webapp.models.audit import AuditEntry
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken
 from webapp.policies import Actor
-from webapp.services import refreshes, tokens
+from webapp.services import access_tokens as tokens
+from webapp.services import refreshes
 
 from .conftest import PASSWORD
 

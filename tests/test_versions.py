@@ -33,6 +33,7 @@ GRANTS: dict[str, dict[str, Any]] = {
     "PUT": {"json": {"email": "zoe@harbour.example", "level": "editor"}},
     "DELETE": {"query_string": {"email": "zoe@harbour.example"}},
 }
+TOKEN = "/tokens/<uuid:token_id>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -54,16 +55,18 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     f"{FOLDER}/grants": GRANTS,
     GROUP: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     MEMBER: {"PUT": {"json": {"manager": True}}, "DELETE": {}},
+    TOKEN: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
 }
 CHANGED_ONCE = {TRASHED, FACTOR}  # by going to the trash, by the first code of its app
 WITHOUT_VERSION = {
     ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
     ("DELETE", f"{USER}/factors"): "all of them, whichever there are by now",
+    ("DELETE", f"{USER}/tokens"): "all of them, whichever there are by now",
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
 READ = ["/users/me", FACTOR, FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
-        GROUP, MEMBER,
+        GROUP, MEMBER, TOKEN,
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
@@ -74,7 +77,7 @@ STATE_DECIDES = {
     "webhooks_pages.replay_deliveries", "webhooks_pages.try_webhook",
     "accounts_pages.suspend_user", "accounts_pages.restore_user",
     "accounts_pages.send_reset", "accounts_pages.end_user_session", "accounts_pages.end_user_sessions",
-    "invitations_pages.resend_invitation",
+    "invitations_pages.resend_invitation", "tokens_pages.revoke_token", "tokens_pages.revoke_user_tokens",
     "grants_pages.put_file_grant", "grants_pages.put_folder_grant",
     "grants_pages.delete_file_grant", "grants_pages.delete_folder_grant",
     "members_pages.add_member", "members_pages.set_member", "members_pages.remove_member",
@@ -126,6 +129,8 @@ def objects(
     good(program.call("PUT", f"/groups/{group['id']}/members/{user['id']}", json={"manager": False}))
     for path in (f"/files/{file['id']}/grants", f"/folders/{folder['id']}/grants"):
         good(program.call("PUT", path, json={"email": other["email"], "level": "viewer"}))
+    wish = {"name": "Mine", "scopes": ["files.read"]}
+    token = good(program.call("POST", "/tokens", json=wish), 201).json
     at = {
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content", f"{FILE}/grants": f"/files/{file['id']}/grants",
@@ -138,7 +143,7 @@ def objects(
         f"{USER}/sessions/<uuid:session_id>": f"/users/{user['id']}/sessions/{theirs['id']}",
         "/exports/<uuid:export_id>": f"/exports/{export['id']}",
         "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
-        ROLE: f"/roles/{role['id']}", GROUP: f"/groups/{group['id']}",
+        ROLE: f"/roles/{role['id']}", GROUP: f"/groups/{group['id']}", TOKEN: f"/tokens/{token['id']}",
         MEMBER: f"/groups/{group['id']}/members/{user['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)
@@ -168,6 +173,7 @@ def shown(objects: Objects) -> list[Any]:
             "/roles",
             "/groups",
             "/factors",
+            "/tokens",
         )
     ]
     for session in lists[0]["items"]:

@@ -23,7 +23,7 @@ from webapp.db import db
 from webapp.errors import HoldfastError
 from webapp.infra.limits import LastingWindows  # and its module registers the scheme exact://
 from webapp.policies import Actor
-from webapp.services import sessions
+from webapp.services import sessions, tokens
 from webapp.services.limits import count_hit
 from webapp.services.sessions import Origin
 
@@ -75,7 +75,8 @@ def bearer_token() -> str | None:
 def _actor_of(_request: Request) -> Actor | None:
     token = bearer_token()
     if token is not None:
-        actor: Actor | None = sessions.actor_of_token(token, origin_of_request())
+        named = tokens.actor_of_secret if token.startswith(tokens.PREFIX) else sessions.actor_of_token
+        actor: Actor | None = named(token, origin_of_request())
     else:
         secret = session.get("sid")
         actor = sessions.actor_of_cookie(secret, origin_of_request()) if isinstance(secret, str) else None

@@ -61,6 +61,10 @@ class Level(IntEnum):
 # permission: the level that it needs on the object itself
 NEEDED = {"files.read": Level.VIEWER, "files.write": Level.EDITOR, "files.share": Level.MANAGER}
 
+# What no personal token may do: prove who one is, act as others, and keep a stream open, which ends with a session.
+NO_SCOPES = frozenset({"account.secure", "events.read"})
+SCOPES = frozenset(PERMISSIONS) - NO_SCOPES
+
 # slug: (name, what it is for)
 BUILT_IN: dict[str, tuple[str, str]] = {
     ADMIN: ("Administrator", "May do everything, always"),
@@ -97,6 +101,7 @@ class Actor:
     address: str | None = None
     agent: str | None = None
     request_id: str | None = None
+    token_id: int | None = None  # of the personal token that asks
     root: int | None = None  # internal id of the folder that a token is limited to
     scopes: frozenset[str] | None = field(default=None)  # None: all that the roles allow
     proven_at: datetime | None = None  # when the session's owner last showed who they are,

@@ -53,6 +53,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     program.call("PUT", f"/groups/{group}/members/{user}", json={"manager": True})
     for wish in ({"email": other["email"], "level": "editor"}, {"group_id": group, "level": "viewer"}):
         program.call("PUT", f"/folders/{folder}/grants", json=wish)
+    wish = {"name": "Backup of the office", "scopes": ["files.read"], "folder_id": folder}
+    program.call("POST", "/tokens", json=wish)
     paths = {
         "access to a folder": f"/folders/{folder}/access",
         "access to a file": f"/files/{photo}/access",
@@ -61,6 +63,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "new group": "/admin/groups/new",
         "group": f"/groups/{group}",
         "my groups": "/groups",
+        "tokens": "/account/tokens",
+        "new token": "/account/tokens/new",
         "roles": "/admin/roles",
         "new role": "/admin/roles/new",
         "role": f"/admin/roles/{role}",

@@ -19,6 +19,7 @@ from webapp.services import accounts, standings
 from webapp.services.accounts import AccountChange, AccountFilter, AccountView, NewAccount
 from webapp.services.cursors import Page
 from webapp.services.sessions import SessionFilter, SessionView
+from webapp.services.tokens import TokenFilter
 
 pages = Blueprint("accounts_pages", __name__)
 api = Blueprint("accounts_api", __name__)
@@ -241,4 +242,5 @@ def _page(user_id: UUID, error: HoldfastError | None = None) -> str:
     actor = current_actor()
     account = accounts.show_user(actor, user_id)
     signed_in = standings.list_user_sessions(actor, user_id, SessionFilter(limit=100))
-    return account_page(account, signed_in, error)
+    tokens = standings.list_user_tokens(actor, user_id, TokenFilter(limit=100))
+    return account_page(account, signed_in, tokens, error)

@@ -38,7 +38,7 @@ api = Blueprint("files_api", __name__)
 
 
 @api.get("/files")
-@guard("files.read")
+@guard("files.read", subtree=True)
 @takes(query=FileFilter)
 @gives(Page[FileView], errors=(404,))
 def list_files(query: FileFilter) -> Page[FileView]:
@@ -47,7 +47,7 @@ def list_files(query: FileFilter) -> Page[FileView]:
 
 
 @api.post("/files")
-@guard("files.write", upload=True)
+@guard("files.write", upload=True, subtree=True)
 @takes(query=UploadQuery, upload=True)
 @gives(FileView, or_view=Page[FileView], status=201, errors=(409, 411, 413, 507), repeats=True)
 def create_files(query: UploadQuery) -> Response:
@@ -70,7 +70,7 @@ def _create(uploads: list[tuple[NewFile, LocalDraft]]) -> Response:
 
 
 @api.get("/files/<uuid:file_id>")
-@guard("files.read")
+@guard("files.read", subtree=True)
 @gives(FileView, errors=(404,))
 def show_file(file_id: UUID) -> FileView:
     """One file."""
@@ -78,7 +78,7 @@ def show_file(file_id: UUID) -> FileView:
 
 
 @api.patch("/files/<uuid:file_id>")
-@guard("files.write")
+@guard("files.write", subtree=True)
 @takes(FileChange)
 @gives(FileView, errors=(404, 409, 412))
 def change_file(wish: FileChange, file_id: UUID) -> FileView:
@@ -87,7 +87,7 @@ def change_file(wish: FileChange, file_id: UUID) -> FileView:
 
 
 @api.delete("/files/<uuid:file_id>")
-@guard("files.write")
+@guard("files.write", subtree=True)
 @gives(None, status=204, errors=(400, 404, 412))
 def trash_file(file_id: UUID) -> None:
     """Move a file to the trash."""
@@ -95,7 +95,7 @@ def trash_file(file_id: UUID) -> None:
 
 
 @api.get("/files/<uuid:file_id>/content")
-@guard("files.read")
+@guard("files.read", subtree=True)
 @limited("downloads")
 @takes(query=ContentQuery)
 @gives(bytes, errors=(404, 409, 416))
@@ -106,7 +106,7 @@ def download_content(file_id: UUID, query: ContentQuery) -> Response:
 
 
 @api.put("/files/<uuid:file_id>/content")
-@guard("files.write", upload=True)
+@guard("files.write", upload=True, subtree=True)
 @takes(upload=True)
 @gives(FileView, errors=(404, 411, 412, 413, 423, 507))
 def replace_content(file_id: UUID) -> FileView:

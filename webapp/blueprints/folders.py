@@ -25,7 +25,7 @@ api = Blueprint("folders_api", __name__)
 
 
 @api.get("/folders")
-@guard("files.read")
+@guard("files.read", subtree=True)
 @takes(query=FolderFilter)
 @gives(Page[FolderView], errors=(404,))
 def list_folders(query: FolderFilter) -> Page[FolderView]:
@@ -34,7 +34,7 @@ def list_folders(query: FolderFilter) -> Page[FolderView]:
 
 
 @api.post("/folders")
-@guard("files.write")
+@guard("files.write", subtree=True)
 @takes(NewFolder)
 @gives(FolderView, status=201, errors=(409,))
 def create_folder(wish: NewFolder) -> Created:
@@ -44,7 +44,7 @@ def create_folder(wish: NewFolder) -> Created:
 
 
 @api.get("/folders/<uuid:folder_id>")
-@guard("files.read")
+@guard("files.read", subtree=True)
 @gives(FolderView, errors=(404,))
 def show_folder(folder_id: UUID) -> FolderView:
     """One folder."""
@@ -52,7 +52,7 @@ def show_folder(folder_id: UUID) -> FolderView:
 
 
 @api.patch("/folders/<uuid:folder_id>")
-@guard("files.write")
+@guard("files.write", subtree=True)
 @takes(FolderChange)
 @gives(FolderView, errors=(404, 409, 412, 423))
 def change_folder(wish: FolderChange, folder_id: UUID) -> FolderView:

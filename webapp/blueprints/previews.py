@@ -13,7 +13,7 @@ api = Blueprint("previews_api", __name__)
 
 
 @api.get("/files/<uuid:file_id>/thumbnail")
-@guard("files.read")
+@guard("files.read", subtree=True)
 @takes(query=ThumbnailQuery)
 @gives(bytes, errors=(404,))
 def show_thumbnail(file_id: UUID, query: ThumbnailQuery) -> Response:

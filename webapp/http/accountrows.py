@@ -16,11 +16,13 @@ from webapp.http.guard import current_actor
 from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rolerows import role_words
 from webapp.http.rows import form_of
+from webapp.http.tokenrows import token_rows
 from webapp.services.accounts import AccountChange, AccountFilter, AccountView, Roles
 from webapp.services.cursors import Page
 from webapp.services.inputs import Input, split_commas
 from webapp.services.roles import assignable_roles
 from webapp.services.sessions import SessionView
+from webapp.services.tokens import TokenView
 from webapp.services.users import Email, Name
 
 GB = 10**9
@@ -75,7 +77,9 @@ def _link(here: str, given: dict[str, str], state: str | None) -> str:
     return f"{here}?{query}" if query else here
 
 
-def account_page(account: AccountView, sessions: Page[SessionView], error: HoldfastError | None) -> str:
+def account_page(
+    account: AccountView, sessions: Page[SessionView], tokens: Page[TokenView], error: HoldfastError | None
+) -> str:
     """One account."""
     form = form_of(error)
     held = split_commas(request.form.getlist("roles")) if "name" in request.form else account.roles
@@ -85,6 +89,7 @@ def account_page(account: AccountView, sessions: Page[SessionView], error: Holdf
         form=form,
         roles=_role_boxes(held),
         rows=[_session(account, session) for session in sessions.items],
+        tokens=token_rows(tokens),
     )
 
 

@@ -13,6 +13,7 @@ from webapp.errors import FactorDue, Missing, Refused, StepUp, Unauthenticated
 from webapp.extensions import bearer_token, maybe_actor, origin_of_request
 from webapp.policies import PERMISSIONS, Actor, require
 from webapp.services import confirmations
+from webapp.services.subtrees import refuse_elsewhere, refuse_outside
 
 __all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "refuse_stale",
            "safe_path"]  # fmt: skip
@@ -23,13 +24,17 @@ MIB = 1024**2
 ENVELOPE = MIB  # bytes that multipart adds around the files of an upload
 
 
-def guard(permission: str, *, upload: bool = False, fresh: bool = False, unready: bool = False) -> Callable[[V], V]:
+def guard(
+    permission: str, *, upload: bool = False, fresh: bool = False, unready: bool = False, subtree: bool = False
+) -> Callable[[V], V]:
     """Let only actors through who hold the permission; 401 for nobody, 403 for somebody else, under /admin 404 for
     those who administer nothing at all.
 
     `upload` allows a body of MAX_UPLOAD_SIZE and leaves it unread: a browser form without the X-CSRF-Token header
     must then be proven by `prove_form` before anything of it is kept. `fresh` asks for a session that was proven within
     a quarter of an hour; `unready` lets those in, too, who have yet to set up the factor that their role asks for.
+    `subtree` opens the view to tokens that are limited to a folder, for files and folders in it: what else its service
+    reads it must look at itself.
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)
@@ -43,6 +48,7 @@ def guard(permission: str, *, upload: bool = False, fresh: bool = False, unready
             if actor is not None and f"{request.path}/".startswith("/admin/") and not actor.administers:
                 raise Missing("There is nothing at this address.")  # not even that there is something to administer
             actor = require(actor, permission)
+            _keep_inside(actor, subtree, kwargs)
             by_form = request.method not in SAFE and bearer_token() is None
             if by_form:
                 _check_csrf(upload)
@@ -52,7 +58,8 @@ def guard(permission: str, *, upload: bool = False, fresh: bool = False, unready
                 raise RuntimeError(f"{request.endpoint} took a form without prove_form")
             return answer
 
-        guarded.permission, guarded.upload, guarded.fresh = permission, upload, fresh  # type: ignore[attr-defined]
+        guarded.permission, guarded.upload = permission, upload  # type: ignore[attr-defined]
+        guarded.fresh, guarded.subtree = fresh, subtree  # type: ignore[attr-defined]
         return guarded  # type: ignore[return-value]
 
     return decorate
@@ -119,6 +126,14 @@ def safe_path(target: str | None) -> str:
     if target.startswith("//") or "\\" in target or any(ord(c) < 33 or ord(c) == 127 for c in target):
         return "/"
     return target
+
+
+def _keep_inside(actor: Actor, subtree: bool, named: dict[str, Any]) -> None:
+    if actor.root is None:
+        return
+    if not subtree:
+        refuse_elsewhere()
+    refuse_outside(actor, named.get("file_id"), named.get("folder_id"))
 
 
 def _check_csrf(upload: bool) -> None:

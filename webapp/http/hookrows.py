@@ -69,6 +69,10 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("session.started", _l("Signed in")), ("session.ended", _l("Signed out")), ("session.refused", _l("Refused")),
         ("session.confirmed", _l("Confirmed")),
     )),
+    ("token", _l("Personal tokens"), (
+        ("token.created", _l("Made")), ("token.changed", _l("Changed")), ("token.revoked", _l("Revoked")),
+        ("token.refused", _l("Refused")),
+    )),
     ("job", _l("Jobs"), (("job.replayed", _l("Run again")), ("job.cancelled", _l("Cancelled")),
                        ("job.discarded", _l("Discarded")))),
     ("schedule", _l("Schedules"), (("schedule.changed", _l("Changed")), ("schedule.fired_by_hand", _l("Run by hand")))),

@@ -13,6 +13,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import Rule
 
 from webapp.config import VERSION
+from webapp.policies import SCOPES
 
 Document = dict[str, Any]
 COMPONENT = "#/components/schemas/{name}"
@@ -25,6 +26,8 @@ PARAMETERS: dict[str, Document] = {
 VARIABLE = re.compile(r"<(?:([a-z]+)(?:\([^)]*\))?:)?([a-z_]+)>")
 SECURITY: Document = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An access token of POST /auth/login"},
+    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "hf_…",
+              "description": "A personal token of /account/tokens, with the scope that is named here"},
     "cookie": {"type": "apiKey", "in": "cookie", "name": "session",
                "description": "The browser's session; writing also needs the header X-CSRF-Token"},
     "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "The token that pages carry"},
@@ -166,7 +169,9 @@ def _operation(rule: Rule, method: str, view: Any, schemas: dict[Any, Document])
         operation["security"] = []
     else:
         cookie: Document = {"cookie": []} if method == "GET" else {"cookie": [], "csrf": []}
-        operation["security"], operation["x-permission"] = [{"bearer": []}, cookie], view.permission
+        token: list[Document] = [{"token": [view.permission]}] if view.permission in SCOPES else []
+        operation["security"], operation["x-permission"] = [{"bearer": []}, *token, cookie], view.permission
+        operation["x-subtree"] = view.subtree  # open to tokens that are limited to a folder
     return _merged(operation, gives["extra"])
 
 

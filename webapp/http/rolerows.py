@@ -1,5 +1,6 @@
 """How pages show roles: their names in words, and what they allow in groups."""
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import render_template, request, url_for
@@ -77,13 +78,27 @@ def _role(role: RoleView) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def permission_groups(chosen: set[str], offered: Collection[str]) -> list[dict[str, Any]]:
+    """Check boxes of these permissions, in the groups of all."""
+    lines = [
+        {"name": name, "about": _(about), "chosen": name in chosen, "noun": name.partition(".")[0], "off": False}
+        for name, (about, _holders) in PERMISSIONS.items()
+        if name in offered
+    ]  # fmt: skip
+    return _grouped(lines)
+
+
 def _groups(chosen: set[str], actor: Any, *, fixed: bool) -> list[dict[str, Any]]:
-    listed = {noun for _title, nouns in GROUPS for noun in nouns}
     lines = [
         {"name": name, "about": _(about), "chosen": name in chosen, "noun": name.partition(".")[0],
          "off": fixed or (name not in chosen and not actor.can(name))}
         for name, (about, _holders) in PERMISSIONS.items()
     ]  # fmt: skip
+    return _grouped(lines)
+
+
+def _grouped(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    listed = {noun for _title, nouns in GROUPS for noun in nouns}
     return [
         {"title": str(title),
          "rows": [line for line in lines if line["noun"] in nouns or (not nouns and line["noun"] not in listed)]}

@@ -11,14 +11,15 @@ from typing import Any
 from flask import Flask, Response, current_app, request
 
 from webapp.config import Settings, current_settings
+from webapp.errors import Refused
 from webapp.extensions import bearer_token
 from webapp.infra.hubs import Hub, Listener, Wish
 from webapp.infra.nearnews import NearBoard
 from webapp.infra.news import HEARTBEAT, mark_of
 from webapp.policies import Actor
 from webapp.services import news
+from webapp.services.access_tokens import read_access_token
 from webapp.services.lookouts import Lookout, living_sessions
-from webapp.services.tokens import read_access_token
 
 TAKE_OVER = "holdfast.take_over"  # in the environ: Callable[[Listener], None] of a server that sends streams itself
 WAKE = "holdfast.wake"
@@ -47,7 +48,8 @@ def stream_events(actor: Actor) -> Response:
     """The stream of this actor's events. Raises Unavailable and Limited where there is no room for another."""
     if request.method == "HEAD":
         return Response(headers=HEADERS)
-    assert actor.session_id is not None  # noqa: S101 - every request has a session
+    if actor.session_id is None:  # a personal token; its scopes say so, too
+        raise Refused("A stream ends with a session: sign in for it.", code="needs_session")
     wish = Wish(actor.id, actor.session_id, news.types_for(actor), mark_of(request.headers.get("Last-Event-ID", "")),
                 _expiry())  # fmt: skip
     hub = hub_of(current_app._get_current_object())  # type: ignore[attr-defined]

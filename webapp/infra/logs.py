@@ -15,6 +15,7 @@ from webapp.config import Settings
 
 SECRET_NAME = re.compile(r"passw|secret|token|authorization|cookie|csrf|api_?key|dsn|credential", re.IGNORECASE)
 SECRET_IN_URL = re.compile(r"(\w+://[^/\s:@]*:)[^@/\s]+@")
+PERSONAL_TOKEN = re.compile(r"\bhf_[0-9A-Za-z]{20,}")
 SECRET_IN_TEXT = re.compile(r"(?i)(bearer\s+|token=|password=|secret=)[^\s&\"',;]+")
 REDACTED = "[redacted]"
 QUIET = ("pika", "flask-limiter", "PIL", "urllib3", "sentry_sdk")  # their information is noise
@@ -69,7 +70,8 @@ def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if _is_secret(name):
             event[name] = REDACTED
-        elif isinstance(value, str) and ("://" in value or "=" in value or "earer" in value):
+        elif isinstance(value, str) and any(sign in value for sign in ("://", "=", "earer", "hf_")):
+            value = PERSONAL_TOKEN.sub(REDACTED, value)
             event[name] = SECRET_IN_TEXT.sub(rf"\1{REDACTED}", SECRET_IN_URL.sub(rf"\1{REDACTED}@", value))
     return event
 

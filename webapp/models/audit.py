@@ -30,6 +30,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "identity": ("linked", "unlinked"),
     "factor": ("added", "renamed", "removed", "reset", "refused", "codes_made", "code_used"),
     "session": ("started", "ended", "refused", "confirmed"),
+    "token": ("created", "changed", "revoked", "refused"),
     "job": ("replayed", "cancelled", "discarded"),
     "schedule": ("changed", "fired_by_hand"),
     "webhook": ("created", "changed", "paused", "resumed", "replayed", "secret_rotated", "deleted"),

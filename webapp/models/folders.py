@@ -1,5 +1,7 @@
 """Folders: a tree per owner. `path` holds the ids from the top, /1/2/3/, so a subtree is a prefix."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, ForeignKey, Index, Select, String, Text, func, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +35,12 @@ TOP: ColumnElement[int] = literal_column(
     "0"
 )  # written out, not bound: SQLite matches an index on an expression to the letter
 folder_place = func.coalesce(Folder.parent_id, TOP)
+
+
+def live_folders_of(owner_id: int) -> Select[Any]:
+    """Columns of all living folders of a person, parents before what is in them."""
+    columns = (Folder.id, Folder.uuid, Folder.parent_id, Folder.name, Folder.path)
+    return live(Folder, *columns).where(Folder.owner_id == owner_id).order_by(Folder.path)
 
 
 def live_subtree(folder: Folder) -> Select[Folder]:

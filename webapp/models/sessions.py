@@ -62,23 +62,28 @@ class SignInAttempt(Base):
     created_at: Mapped[Moment]
 
 
+_roles = any_state(UserRole, func.aggregate_strings(UserRole.role, ",")).where(UserRole.user_id == User.id)
+_held = any_state(UserRole, func.aggregate_strings(RolePermission.permission, ","))
+_held = _held.join(RolePermission, RolePermission.role == UserRole.role).where(UserRole.user_id == User.id)
+_groups = live(Group, func.aggregate_strings(cast(GroupMember.group_id, String), ","))
+_groups = _groups.join(GroupMember, GroupMember.group_id == Group.id).where(GroupMember.user_id == User.id)
+_asks = exists().where(UserRole.user_id == User.id, Role.slug == UserRole.role, Role.requires_second_factor)
+# Of the user who is signed in: what an actor is made of.
+OWNER = (
+    User.id.label("user_id"), User.uuid, User.email, User.name, User.locale, User.time_zone, User.version,
+    User.created_at, _roles.correlate(User).scalar_subquery().label("roles"),
+    _held.correlate(User).scalar_subquery().label("permissions"),
+    _groups.correlate(User).scalar_subquery().label("groups"),
+    HAS_FACTOR.correlate(User).label("has_factor"), _asks.correlate(User).label("asks_factor"),
+)  # fmt: skip
+
+
 def live_identity() -> Select[Any]:
     """Columns of a living session and its living, unsuspended user with roles and groups: what an actor is made of."""
-    roles = any_state(UserRole, func.aggregate_strings(UserRole.role, ",")).where(UserRole.user_id == User.id)
-    held = any_state(UserRole, func.aggregate_strings(RolePermission.permission, ","))
-    held = held.join(RolePermission, RolePermission.role == UserRole.role).where(UserRole.user_id == User.id)
-    groups = live(Group, func.aggregate_strings(cast(GroupMember.group_id, String), ","))
-    groups = groups.join(GroupMember, GroupMember.group_id == Group.id).where(GroupMember.user_id == User.id)
-    asks = exists().where(UserRole.user_id == User.id, Role.slug == UserRole.role, Role.requires_second_factor)
     return (
         live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
-             Session.expires_at, Session.created_at.label("started_at"), User.id.label("user_id"), User.uuid,
-             User.email, User.name, User.locale, User.time_zone, User.version, User.created_at,
-             Session.proven_at, Session.second_factor, HAS_FACTOR.correlate(User).label("has_factor"),
-             asks.correlate(User).label("asks_factor"),
-             roles.correlate(User).scalar_subquery().label("roles"),
-             held.correlate(User).scalar_subquery().label("permissions"),
-             groups.correlate(User).scalar_subquery().label("groups"))
+             Session.expires_at, Session.created_at.label("started_at"), Session.proven_at, Session.second_factor,
+             *OWNER)
         .join(User, User.id == Session.user_id)
         .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
     )  # fmt: skip

@@ -69,12 +69,15 @@ def proven_lately(actor: Actor) -> bool:
 
 
 def _due(actor: Actor) -> str | None:
-    if not actor.asks_factor or (actor.has_factor and actor.second_factor):
+    if not actor.asks_factor or (actor.has_factor and (actor.second_factor or actor.token_id is not None)):
         return None
     return "show" if actor.has_factor else "set_up"
 
 
 def _lately(actor: Actor) -> bool:
+    """A personal token is asked for nothing: it was made in a session that had just been proven, with less power."""
+    if actor.token_id is not None:
+        return True
     return actor.proven_at is not None and now() - actor.proven_at < FRESH
 
 

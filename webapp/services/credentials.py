@@ -14,6 +14,7 @@ from webapp.services.inputs import Input
 from webapp.services.mails import Recipient, send_mail
 from webapp.services.passwords import Password
 from webapp.services.sessions import end_sessions_of, start_browser_session
+from webapp.services.tokens import revoke_tokens_of
 from webapp.services.users import email_key
 
 
@@ -82,9 +83,9 @@ def set_password(user_id: int, old_hash: str | None, new_hash: str) -> bool:
     return bool(db.session.execute(changed.returning(Credential.user_id)).all())
 
 
-def tell_password_changed(actor: Actor, to: Recipient) -> None:
-    """Mail the owner that the password is another one now. Must run inside a transaction."""
-    variables = {"at": now().isoformat(), "address": actor.address or "",
+def tell_password_changed(actor: Actor, to: Recipient, revoked: list[str]) -> None:
+    """Mail the owner that the password is another one now, and which tokens went. Must run inside a transaction."""
+    variables = {"at": now().isoformat(), "address": actor.address or "", "tokens": revoked,
                  "reset": f"{current_settings().origin}/forgot-password"}  # fmt: skip
     send_mail(actor, "password_changed", to, variables)
 
@@ -105,7 +106,8 @@ def _exchange(actor: Actor, old_hash: str, new_hash: str, start: bool) -> str | 
     attempts.forgive(email_key(actor.email), actor.address, f"session {actor.session_id}")
     record(actor, "password.changed", Target("user", actor.uuid, owner_id=actor.id))
     end_sessions_of(actor, actor.id, "password changed")
-    tell_password_changed(actor, Recipient(actor.email, actor.name, actor.locale, actor.time_zone))
+    revoked = revoke_tokens_of(actor, actor.id, "password changed")
+    tell_password_changed(actor, Recipient(actor.email, actor.name, actor.locale, actor.time_zone), revoked)
     return start_browser_session(actor) if start else None
 
 

@@ -22,6 +22,7 @@ from webapp.models.mails import Digest
 from webapp.models.placements import Placement
 from webapp.models.record import any_state, change_rows
 from webapp.models.sessions import RefreshToken, Session
+from webapp.models.tokens import ApiToken
 from webapp.models.users import Credential, User, UserRole
 from webapp.policies import Actor, require, system_actor
 from webapp.services.accounts import find_account, refuse_without_admin
@@ -34,11 +35,12 @@ from webapp.services.quotas import lock_tree
 from webapp.services.sessions import end_sessions_of, forget_identities
 from webapp.services.settings import read_values
 from webapp.services.standings import close_account
+from webapp.services.tokens import revoke_tokens_of
 
 log = structlog.get_logger("webapp.departures")
 NOBODY = "Deleted user"
 PERSONAL: tuple[tuple[type[Any], Any], ...] = (
-    (ExternalIdentity, ExternalIdentity.user_id), (DataExport, DataExport.user_id),
+    (ApiToken, ApiToken.user_id), (ExternalIdentity, ExternalIdentity.user_id), (DataExport, DataExport.user_id),
     (Factor, Factor.user_id), (RecoveryCode, RecoveryCode.user_id), (Challenge, Challenge.user_id),
     (Credential, Credential.user_id), (UserRole, UserRole.user_id),
     (Digest, Digest.user_id), (IdempotencyKey, IdempotencyKey.user_id), (Placement, Placement.owner_id),
@@ -69,6 +71,7 @@ def _delete(actor: Actor) -> None:
     db.session.flush()
     refuse_without_admin()
     end_sessions_of(actor, actor.id, "account deleted")
+    revoke_tokens_of(actor, actor.id, "account deleted")
     record(actor, "user.deleted", Target("user", actor.uuid, actor.name, owner_id=actor.id))
     after_commit(forget_identities)
 

@@ -146,7 +146,8 @@ def check_upload(actor: Actor, query: UploadQuery, size: int | None) -> None:
     """Refuse before the first byte what would be refused after the last: name, folder, taken name, quota."""
     require(actor, "files.write")
     try:
-        parent = find_parent(actor, query.folder_id, "folder_id")
+        named = query.name is not None or query.folder_id is not None  # a form says both later
+        parent = find_parent(actor, query.folder_id, "folder_id") if named else None
         owner_id = parent.owner_id if parent else actor.id
         check_room(owner_id, size)
         if query.name is not None:

@@ -13,7 +13,7 @@ from webapp.infra.ids import next_id
 from webapp.infra.locks import Held, locked
 from webapp.models.access import live_folder_at
 from webapp.models.files import File, file_place
-from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folders_on
+from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folders_of, live_folders_on
 from webapp.models.record import change_rows, live
 from webapp.policies import Actor, Level, require
 from webapp.services.access import owner_of, prove, reach, refuse_missing
@@ -23,6 +23,7 @@ from webapp.services.inputs import Input, Line
 from webapp.services.names import check_name, name_key, sort_key
 from webapp.services.placements import place
 from webapp.services.quotas import lock_tree
+from webapp.services.subtrees import refuse_top
 
 NAME = Annotated[str, Field(max_length=255, description="Display name; at most 255 bytes of UTF-8, no / or \\")]
 
@@ -111,6 +112,7 @@ def find_folder(actor: Actor, folder_id: UUID, permission: str = "files.read") -
 def find_parent(actor: Actor, folder_id: UUID | None, field: str) -> Folder | None:
     """The folder that something is to be put into; None is the top. An unknown one is a fault of that input field."""
     if folder_id is None:
+        refuse_top(actor)
         return None
     try:
         return find_folder(actor, folder_id, "files.write")
@@ -140,10 +142,23 @@ def list_crumbs(actor: Actor, folder_id: UUID) -> list[Crumb]:
     return trail_to(actor, folder_id).crumbs
 
 
+def list_all_folders(actor: Actor, most: int = 500) -> list[tuple[str, str]]:
+    """(id, "Harbour / Quay") of the actor's own folders, in order of these words; of very many only some."""
+    require(actor, "files.read")
+    refuse_top(actor)
+    paths: dict[int, str] = {}
+    found = []
+    for row in read_rows(live_folders_of(actor.id).limit(most)):
+        above = paths.get(row.parent_id)
+        paths[row.id] = row.name if above is None else f"{above} / {row.name}"
+        found.append((str(row.uuid), paths[row.id]))
+    return sorted(found, key=lambda each: sort_key(each[1]))
+
+
 def list_folders(actor: Actor, query: FolderFilter) -> Page[FolderView]:
     """The folders inside one folder, ordered by name."""
     require(actor, "files.read")
-    parent = find_folder(actor, query.parent_id) if query.parent_id else None
+    parent = _listed(actor, query.parent_id)
     select = live(
         Folder,
         Folder.uuid,
@@ -263,6 +278,13 @@ def _check_depth(path: str) -> None:
 
 def _path_under(parent: Folder | None, folder_id: int) -> str:
     return f"{parent.path if parent else '/'}{folder_id}/"
+
+
+def _listed(actor: Actor, folder_id: UUID | None) -> Folder | None:
+    if folder_id is None:
+        refuse_top(actor)
+        return None
+    return find_folder(actor, folder_id)
 
 
 def _inside(parent: Folder | None) -> Any:

@@ -25,6 +25,7 @@ from webapp.services.cursors import Page, decode_cursor, encode_cursor, page_of
 from webapp.services.files import FILE_COLUMNS, FileView, view_row
 from webapp.services.inputs import Input, Line
 from webapp.services.names import name_key
+from webapp.services.subtrees import refuse_top
 from webapp.services.trash import list_trash
 
 SMALL = 64  # pixels: the preview in a row
@@ -87,7 +88,9 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
     parameters: dict[str, Any] = {"owner_id": actor.id, "rows": query.limit + 1}
     if query.cursor:
         parameters["key"], parameters["row_id"] = decode_cursor(query.cursor, (SORTS[name][1], int), of=query.sort)
-    if query.folder_id is not None:
+    if query.folder_id is None:
+        refuse_top(actor)
+    else:
         inside = None if query.folder_id == "root" else query.folder_id
         parameters["place"], parameters["owner_id"] = place_of(actor, inside)
     if query.type:
@@ -103,6 +106,7 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
 def place_of(actor: Actor, folder_id: UUID | None) -> tuple[int, int]:
     """Internal ids of a folder that the actor sees, and of its owner. The own are cached: nobody takes them away."""
     if folder_id is None:
+        refuse_top(actor)
         return 0, actor.id
     number = cached(FOLDERS, actor.id, str(folder_id), lambda: _read_number(actor.id, folder_id))
     if number is not None and actor.root is None:

@@ -1,17 +1,19 @@
-"""When a session was last used: written at most once a minute by a thread of its own, so no request waits for it."""
+"""When a session or token was last used: written at most once a minute by a thread, so no request waits for it."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.config import current_settings
 from webapp.infra.clock import now
+from webapp.infra.crypto import in_row
 from webapp.infra.memory import Memory
 from webapp.models.sessions import session_seen
+from webapp.models.tokens import token_used
 
 EVERY = timedelta(minutes=1)
 
@@ -30,14 +32,27 @@ def note_presence(engine: Engine, session_id: int, seen_at: datetime, started_at
     _noted.put(session_id, True, _noted.mark())
     settings = current_settings()
     expires_at = min(moment + settings.session_idle, started_at + settings.session_life)
+    _soon(engine, session_seen(session_id, moment, expires_at))
+
+
+def note_token_use(engine: Engine, token_id: int, used_at: datetime | None, address: str | None) -> None:
+    """The same of a token, and where from."""
+    moment = now()
+    if (used_at is not None and moment - used_at < EVERY) or _noted.get(token_id):
+        return
+    _noted.put(token_id, True, _noted.mark())
+    _soon(engine, token_used(token_id, moment, in_row(address, token_id) if address else None))
+
+
+def _soon(engine: Engine, note: Update) -> None:
     if not _writers:
         _writers.append(ThreadPoolExecutor(1, thread_name_prefix="presence"))
-    _writers[0].submit(_write, engine, session_id, moment, expires_at)
+    _writers[0].submit(_write, engine, note)
 
 
-def _write(engine: Engine, session_id: int, seen_at: datetime, expires_at: datetime) -> None:
+def _write(engine: Engine, note: Update) -> None:
     try:
         with engine.connect().execution_options(write=True) as connection, connection.begin():
-            connection.execute(session_seen(session_id, seen_at, expires_at))
+            connection.execute(note)
     except SQLAlchemyError as error:
         log.warning("presence_not_written", error=type(error).__name__)

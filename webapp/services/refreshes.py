@@ -15,9 +15,9 @@ from webapp.infra.clock import now
 from webapp.infra.crypto import keyed_digest
 from webapp.models.sessions import RefreshToken, Session, any_refresh_token, live_identity, session_seen
 from webapp.policies import Actor
+from webapp.services.access_tokens import issue_access_token
 from webapp.services.inputs import Input, Line
 from webapp.services.sessions import Origin, actor_of, end_family, hash_of, identity_from, start_program_session
-from webapp.services.tokens import issue_access_token
 from webapp.services.users import UserView, show_me
 
 GRACE = timedelta(seconds=10)  # in which the same client may send a token again: a double submit, a lost answer

@@ -23,6 +23,7 @@ from webapp.services.inputs import Input, Line
 from webapp.services.mails import Recipient, send_mail
 from webapp.services.passwords import Password
 from webapp.services.sessions import Origin, end_sessions_of
+from webapp.services.tokens import revoke_tokens_of
 from webapp.services.users import Email, email_key
 
 LIFE = timedelta(hours=1)
@@ -89,7 +90,8 @@ def _reset(row: Any, new_hash: str, origin: Origin) -> None:
     actor = replace(stranger(origin), id=row.id, uuid=row.uuid, email=row.email, name=row.name)
     record(actor, "password.reset", Target("user", row.uuid, owner_id=row.id))
     end_sessions_of(actor, row.id, "password reset")
-    tell_password_changed(actor, Recipient(row.email, row.name, row.locale, row.time_zone))
+    revoked = revoke_tokens_of(actor, row.id, "password reset")
+    tell_password_changed(actor, Recipient(row.email, row.name, row.locale, row.time_zone), revoked)
 
 
 def _account(token: str) -> Any:

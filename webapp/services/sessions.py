@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -19,11 +20,11 @@ from webapp.infra.memory import Memory
 from webapp.models.record import change_rows, live
 from webapp.models.sessions import Session, live_identity, live_sessions_of, session_proven
 from webapp.policies import Actor, permissions_of
+from webapp.services.access_tokens import read_access_token
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input
 from webapp.services.presence import note_presence
-from webapp.services.tokens import read_access_token
 
 BROWSER, PROGRAM = "browser", "program"
 BY_SECRET = live_identity().where(Session.secret_hash == bindparam("key"), Session.kind == BROWSER)
@@ -42,10 +43,10 @@ class Origin:
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """A living session with its user, as the database had it at most a second ago."""
+    """A living session or token with its user, as the database had it at most a second ago."""
 
-    session_id: int
-    session_uuid: UUID
+    session_id: int | None = None
+    token_id: int | None = None  # of a personal token (services/tokens.py) instead of a session
     expires_at: datetime
     user_id: int
     uuid: UUID
@@ -58,10 +59,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[str]
     permissions: frozenset[str]
     groups: frozenset[int]
-    proven_at: datetime | None
-    second_factor: bool
     has_factor: bool
     asks_factor: bool
+    proven_at: datetime | None = None
+    second_factor: bool = False
+    scopes: frozenset[str] | None = None
+    root: int | None = None
+    networks: tuple[str, ...] = ()
 
 
 class SessionFilter(Input):
@@ -115,24 +119,39 @@ def actor_of(identity: Identity, origin: Origin) -> Actor:
         id=identity.user_id, uuid=identity.uuid, email=identity.email, name=identity.name, roles=identity.roles,
         permissions=identity.permissions, groups=identity.groups, session_id=identity.session_id,
         locale=identity.locale, time_zone=identity.time_zone, address=origin.address, agent=origin.agent,
-        request_id=origin.request_id, proven_at=identity.proven_at, second_factor=identity.second_factor,
-        has_factor=identity.has_factor, asks_factor=identity.asks_factor,
+        request_id=origin.request_id, token_id=identity.token_id, scopes=identity.scopes, root=identity.root,
+        proven_at=identity.proven_at, second_factor=identity.second_factor, has_factor=identity.has_factor,
+        asks_factor=identity.asks_factor,
     )  # fmt: skip
 
 
 def identity_from(row: Any) -> Identity:
-    """The identity in a row of `live_identity`."""
+    """The identity in a row of `live_identity` or `live_token_owner`."""
+    known = row._mapping
     roles, held = (frozenset((text or "").split(",")) - {""} for text in (row.roles, row.permissions))
     groups = frozenset(int(number) for number in (row.groups or "").split(",") if number)
-    plain = set(Identity.__struct_fields__) - {"roles", "permissions", "groups"}
-    fields = {name: getattr(row, name) for name in plain}
-    fields |= {name: bool(fields[name]) for name in ("has_factor", "asks_factor")}  # SQLite says 0 and 1
-    return Identity(roles=roles, permissions=permissions_of(roles, held), groups=groups, **fields)
+    fields = {name: known[name] for name in Identity.__struct_fields__ if name in known}
+    fields |= {name: bool(known[name]) for name in ("has_factor", "asks_factor")}  # SQLite says 0 and 1
+    if "scopes" in known:
+        fields |= {"scopes": frozenset(known["scopes"]), "networks": tuple(known["networks"])}
+    return Identity(**fields | {"roles": roles, "permissions": permissions_of(roles, held), "groups": groups})
 
 
 def forget_identities() -> None:
     """Make this process ask the database again: called after every change of a session, a user, a role or a group."""
     _identities.clear()
+
+
+def remembered(key: str, read: Callable[[], Identity | None]) -> Identity | None:
+    """The identity under this key as of at most a second ago, read where it is not known; None once it is over."""
+    identity = _identities.get(key)
+    if identity is None:
+        mark = _identities.mark()
+        identity = read()
+        if identity is None:
+            return None
+        _identities.put(key, identity, mark)
+    return identity if identity.expires_at > now() else None
 
 
 def hash_of(secret: str) -> str:
@@ -258,7 +277,7 @@ def _remembered(key: str | int | UUID, statement: Any, value: str | int | UUID) 
         if row is None:
             return None
         identity = identity_from(row)
-        for name in (key, identity.session_id):
+        for name in (key, row.session_id):
             _identities.put(name, identity, mark)
         note_presence(db.engine, row.session_id, row.seen_at, row.started_at)
     return identity if identity.expires_at > now() else None

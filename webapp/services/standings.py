@@ -27,6 +27,7 @@ from webapp.services.sessions import (
     sessions_of,
 )
 from webapp.services.settings import in_force
+from webapp.services.tokens import TokenFilter, TokenView, revoke_tokens_of, tokens_of
 from webapp.services.users import email_key
 
 RESET = timedelta(hours=24)  # that a link is good which an administrator had sent
@@ -84,6 +85,7 @@ def _set(
     db.session.flush()
     refuse_without_admin()
     end_sessions_of(actor, user.id, f"account {reason}")
+    revoke_tokens_of(actor, user.id, f"account {reason}")
     record(actor, event, Target("user", user.uuid, user.name, owner_id=user.id))
     after_commit(forget_identities)
     return shown(user_id)
@@ -137,6 +139,20 @@ def end_user_session(actor: Actor, user_id: UUID, session_id: UUID, expected: in
     require(actor, "users.write")
     user, _ = find_account(actor, user_id, None)
     end_their_session(actor, user.id, session_id, expected)
+
+
+def list_user_tokens(actor: Actor, user_id: UUID, wish: TokenFilter) -> Page[TokenView]:
+    """The personal tokens of an account. Raises Missing."""
+    require(actor, "users.read")
+    return tokens_of(_number(actor, user_id), wish)
+
+
+@transactional
+def revoke_user_tokens(actor: Actor, user_id: UUID) -> int:
+    """Revoke all of them; returns how many there were. Raises Missing, Refused."""
+    require(actor, "users.write")
+    user, _ = find_account(actor, user_id, None)
+    return len(revoke_tokens_of(actor, user.id, "revoked by an administrator"))
 
 
 def _number(actor: Actor, user_id: UUID) -> int:

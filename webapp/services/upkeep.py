@@ -16,6 +16,7 @@ from webapp.infra.ids import forget_leases
 from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
+from webapp.models.tokens import deleted_tokens_gone
 from webapp.services import attempts, deliveries, exports, registrations, repetitions
 from webapp.services.settings import read_values
 
@@ -35,6 +36,7 @@ def sweep_expired(job: Work) -> dict[str, int]:
     """Remove what has expired; returns how much of each kind. A second run finds nothing and changes nothing."""
     steps: dict[str, Callable[[], int]] = {
         "sessions": lambda: _in_batches(_forget_sessions),
+        "tokens": lambda: _in_batches(_forget_tokens),
         "answers": repetitions.sweep_answers,
         "attempts": attempts.sweep_attempts,
         "registrations": registrations.sweep_registrations,
@@ -70,6 +72,11 @@ def _forget_sessions() -> int:
     tokens = list(db.session.scalars(old))
     db.session.execute(delete(RefreshToken).where(RefreshToken.secret_hash.in_(tokens)))
     return len(ids) + len(tokens)
+
+
+@transactional
+def _forget_tokens() -> int:
+    return len(db.session.execute(deleted_tokens_gone(now() - SIGNED_OUT, BATCH)).all())
 
 
 @transactional
