@@ -174,6 +174,8 @@ def fill(program: Program) -> Paths:
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",
         "security": "/account/security",
+        "passkey": "/account/security/passkey",
+        "confirm-identity": "/confirm-identity?next=/account",
         "email": "/account/email",
         "data": "/account/data",
         "users": "/admin/users",

@@ -75,6 +75,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "user": f"/admin/users/{user}",
         "invitations": "/admin/invitations",
         "security": "/account/security",
+        "new passkey": "/account/security/passkey",
+        "confirm who it is": "/confirm-identity?next=/account",
         "change e-mail": "/account/email",
         "data": "/account/data",
         "webhooks": "/admin/webhooks",

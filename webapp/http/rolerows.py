@@ -31,6 +31,11 @@ def role_words(slug: str, name: str | None = None) -> str:
     return str(NAMES[slug]) if slug in NAMES else name or slug
 
 
+def asks_words(value: str) -> str:
+    """Whether a role asks for a second factor, as its form spells it."""
+    return str(_("Asked for") if value == "true" else _("Not asked for"))
+
+
 def role_rows(page: Page[RoleLine]) -> list[dict[str, Any]]:
     """Rows of the list."""
     return [
@@ -64,6 +69,7 @@ def merge_role(role: RoleView) -> Answer:
     here = url_for("roles_pages.show_role", role_id=role.id)
     typed = ", ".join(sorted(set(split_commas(request.form.getlist("permissions")))))
     fields = [choice("name", _("Name"), role.name), choice("about", _("About"), role.about),
+              choice("requires_second_factor", _("Second factor"), _spelt(role.requires_second_factor), asks_words),
               choice("permissions", _("Permissions"), ", ".join(sorted(role.permissions)), yours=typed)]  # fmt: skip
     return merge_page(role.name, here, role.version, here, fields)
 
@@ -74,7 +80,7 @@ def _role(role: RoleView) -> dict[str, Any]:
         "about": _(BUILT_IN[role.slug][1]) if role.slug in BUILT_IN else role.about, "version": role.version,
         "page": url_for("roles_pages.show_role", role_id=role.id),
         "plain_name": role.name, "plain_about": role.about,
-        "permissions_text": ", ".join(sorted(role.permissions)),
+        "permissions_text": ", ".join(sorted(role.permissions)), "asks": _spelt(role.requires_second_factor),
     }  # fmt: skip
 
 
@@ -86,6 +92,10 @@ def permission_groups(chosen: set[str], offered: Collection[str]) -> list[dict[s
         if name in offered
     ]  # fmt: skip
     return _grouped(lines)
+
+
+def _spelt(asks: bool) -> str:
+    return "true" if asks else "false"
 
 
 def _groups(chosen: set[str], actor: Any, *, fixed: bool) -> list[dict[str, Any]]:

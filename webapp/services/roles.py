@@ -18,6 +18,7 @@ from sqlalchemy import delete, func, insert, update
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Conflict, Invalid, Missing, Refused, Stale
 from webapp.infra.clock import now
+from webapp.models.factors import live_factors_of
 from webapp.models.invitations import Invitation, live_invitations_to
 from webapp.models.record import any_state, live
 from webapp.models.roles import (
@@ -56,14 +57,17 @@ class NewRole(Input):
     name: Name
     about: About = ""
     permissions: Permissions = Field(default=[])
+    requires_second_factor: bool = False
 
 
 class RoleChange(Input):
-    """Changes; what is absent stays. Of built-in roles only the permissions change."""
+    """Changes; what is absent stays. Of built-in roles only the permissions change, and whether they ask
+    for a second factor."""
 
     name: Name | None = None
     about: About | None = None
     permissions: Permissions | None = None
+    requires_second_factor: bool | None = None
 
 
 class RoleForm(NewRole):
@@ -79,7 +83,8 @@ class RoleRemoval(Input):
 
 
 class RoleView(msgspec.Struct, frozen=True, kw_only=True):
-    """A role. Accounts name it by `slug`, which never changes."""
+    """A role. Accounts name it by `slug`, which never changes. Who holds one that requires a second factor does nothing
+    before they have set one up."""
 
     id: UUID
     slug: str
@@ -87,6 +92,7 @@ class RoleView(msgspec.Struct, frozen=True, kw_only=True):
     about: str
     built_in: bool
     permissions: list[str]
+    requires_second_factor: bool
     created_at: datetime
     updated_at: datetime
     version: int
@@ -100,7 +106,8 @@ class RoleLine(RoleView, frozen=True, kw_only=True):
 
 _held = any_state(RolePermission, func.aggregate_strings(RolePermission.permission, ","))
 _COLUMNS = (
-    Role.uuid, Role.slug, Role.name, Role.about, Role.built_in, Role.created_at, Role.updated_at, Role.version,
+    Role.uuid, Role.slug, Role.name, Role.about, Role.built_in, Role.requires_second_factor, Role.created_at,
+    Role.updated_at, Role.version,
     _held.where(RolePermission.role == Role.slug).correlate(Role).scalar_subquery().label("held"),
 )  # fmt: skip
 _holders = live(User, func.count(User.id)).join(UserRole, UserRole.user_id == User.id)
@@ -182,11 +189,15 @@ def create_role(actor: Actor, wish: NewRole) -> RoleView:
     if len(db.session.scalars(live(Role, Role.id).limit(MOST)).all()) >= MOST:
         raise Conflict(f"There are {MOST} roles already. Remove one first.", code="too_many")
     _refuse_taken_name(wish.name)
-    role = Role(slug=_free_slug(wish.name), name=wish.name, about=wish.about)
+    if wish.requires_second_factor:
+        _refuse_to_ask(actor)
+    asks = wish.requires_second_factor
+    role = Role(slug=_free_slug(wish.name), name=wish.name, about=wish.about, requires_second_factor=asks)
     db.session.add(role)
     db.session.flush()
     _set_permissions(role, wish.permissions)
-    changes = {"name": (None, role.name), "permissions": (None, sorted(set(wish.permissions)))}
+    changes = {"name": (None, role.name), "permissions": (None, sorted(set(wish.permissions))),
+               **({"requires_second_factor": (None, True)} if asks else {})}  # fmt: skip
     record(actor, "role.created", _target(role), changes)
     return _view(role)
 
@@ -195,16 +206,19 @@ def create_role(actor: Actor, wish: NewRole) -> RoleView:
 def change_role(actor: Actor, role_id: UUID, wish: RoleChange, expected: int | None = None) -> RoleView:
     """Change it; accounts that hold it may do the new at once here, within a second elsewhere.
 
-    Raises Missing, Stale, Refused for what the actor lacks, Conflict for what a built-in role does not let change.
+    Raises Missing, Stale, Refused for what the actor lacks, Conflict for what a built-in role does not let change, and
+    for who asks others for a second factor and has none.
     """
     require(actor, "roles.write")
     role = _find(role_id, expected)
-    wishes = {"name": wish.name, "about": wish.about}
+    wishes = {"name": wish.name, "about": wish.about, "requires_second_factor": wish.requires_second_factor}
     changes = {n: (getattr(role, n), v) for n, v in wishes.items() if v is not None and getattr(role, n) != v}
     if role.built_in and changes.keys() & {"name", "about"}:
         raise Conflict("Built-in roles keep their names.", code="built_in")
     if "name" in changes:
         _refuse_taken_name(str(wish.name), but=role.id)
+    if "requires_second_factor" in changes:
+        _refuse_change_of_asking(actor, role, bool(wish.requires_second_factor))
     if wish.permissions is not None:
         changes |= _change_permissions(actor, role, set(wish.permissions))
     for name in changes.keys() & wishes.keys():
@@ -278,6 +292,19 @@ def _refuse_beyond(actor: Actor, permissions: Collection[str]) -> None:
         raise Refused(f"Nobody gives what they do not hold themselves: {', '.join(beyond)}.", code="beyond_yours")
 
 
+def _refuse_change_of_asking(actor: Actor, role: Role, asks: bool) -> None:
+    if not _within(actor, role.slug, frozenset(_held_by(role))):
+        raise Refused("Nobody changes a role that allows more than they may themselves.", code="beyond_yours")
+    if asks:
+        _refuse_to_ask(actor)
+
+
+def _refuse_to_ask(actor: Actor) -> None:
+    """Nobody locks themselves out, nor asks of others what they have not tried."""
+    if not db.session.execute(live_factors_of(actor.id)).first():
+        raise Conflict("Set up a second factor of your own first, then ask others for one.", code="no_factor")
+
+
 def _refuse_taken_name(name: str, but: int = 0) -> None:
     same = func.lower(Role.name) == name.lower()
     if db.session.scalar(live(Role, Role.id).where(same, Role.id != but)):
@@ -329,5 +356,5 @@ def _permissions(row: Any) -> frozenset[str]:
 
 def _fields(row: Any) -> dict[str, Any]:
     return {"id": row.uuid, "slug": row.slug, "name": row.name, "about": row.about, "built_in": row.built_in,
-            "permissions": sorted(_permissions(row)),
+            "permissions": sorted(_permissions(row)), "requires_second_factor": row.requires_second_factor,
             "created_at": row.created_at, "updated_at": row.updated_at, "version": row.version}  # fmt: skip
