@@ -43,6 +43,8 @@ DEEDS = [
     ("DELETE", f"/users/{NOBODY}/factors", None),
     ("DELETE", f"/users/{NOBODY}/sessions", None),
     ("POST", f"/users/{NOBODY}/password-resets", None),
+    ("POST", "/tokens", {"name": "Mine", "scopes": ["files.read"]}),
+    ("PATCH", f"/tokens/{NOBODY}", {"name": "Mine"}),
     ("POST", "/roles", {"name": "Mine", "permissions": []}),
     ("PATCH", f"/roles/{NOBODY}", {"permissions": []}),
     ("DELETE", f"/roles/{NOBODY}", None),

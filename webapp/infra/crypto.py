@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Column, ColumnElement, LargeBinary, Text, cast, event, func, inspect, type_coerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
@@ -175,8 +176,17 @@ def _bind_to_row(mapper: Mapper[Any], _connection: Any, record: Any) -> None:
             setattr(record, name, in_row(value[0], *key))
 
 
-event.listen(Mapper, "before_insert", _bind_to_row)
-event.listen(Mapper, "before_update", _bind_to_row)
+def _unbind(mapper: Mapper[Any], _connection: Any, record: Any) -> None:
+    """Written: the record's reader gets plain text and bytes again."""
+    for name in _encrypted_attributes(mapper):
+        value = inspect(record).dict.get(name)
+        if isinstance(value, TextInRow | BytesInRow):
+            set_committed_value(record, name, str(value) if isinstance(value, str) else bytes(value))
+
+
+for _written in ("insert", "update"):
+    event.listen(Mapper, f"before_{_written}", _bind_to_row)
+    event.listen(Mapper, f"after_{_written}", _unbind)
 
 
 def keyed_digest(value: str, purpose: str) -> str:
