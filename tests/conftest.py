@@ -22,6 +22,7 @@ from tests.vault import Vault, empty_store
 from webapp.app import create_app
 from webapp.config import Settings, load_settings, use_settings
 from webapp.db import Base, db
+from webapp.extensions import connect_migrations
 from webapp.infra import ids
 from webapp.models.roles import Role, RolePermission
 from webapp.models.users import Quota
@@ -94,7 +95,8 @@ def migrate(application: Flask) -> None:
     """Bring the application's database to the newest revision."""
     from flask_migrate import upgrade
 
-    upgrade(directory=str(Path(application.root_path).parent / "migrations"))
+    connect_migrations(application)
+    upgrade()
 
 
 def make_tables() -> None:

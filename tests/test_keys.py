@@ -27,6 +27,7 @@ from webapp.app import create_app
 from webapp.config import ConfigurationError, current_settings, use_settings
 from webapp.db import Base, db, read_row, read_rows, tally, transactional
 from webapp.errors import Conflict, Locked
+from webapp.extensions import connect_migrations
 from webapp.infra import crypto
 from webapp.infra.ciphers import Damaged, UnknownKey, data_keys
 from webapp.infra.clock import now
@@ -411,6 +412,7 @@ def _rotated(values: int) -> bool:
 )
 def test_no_process_starts_without_a_key_that_is_in_use(tmp_path: Path, command: list[str]) -> None:
     application = create_app(make_settings(tmp_path / "var"))
+    connect_migrations(application)
     with application.app_context():
         make_tables()
         many_sessions(1)

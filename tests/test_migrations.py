@@ -22,6 +22,7 @@ from tests.conftest import make_settings
 from tests.databases import KINDS, empty_database
 from webapp.app import create_app
 from webapp.db import Base, db
+from webapp.extensions import connect_migrations
 
 ROOT = Path(__file__).parent.parent
 FOLDER = str(ROOT / "migrations")
@@ -42,6 +43,7 @@ def url(kind: str, tmp_path: Path) -> Iterator[str]:
 def blank(url: str, tmp_path: Path) -> Iterator[Flask]:
     """An application whose database has no tables yet."""
     application = create_app(make_settings(tmp_path / "var", DATABASE_URL=url))
+    connect_migrations(application)
     with application.app_context():
         yield application
         db.session.remove()

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import click
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import AppGroup
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from webapp.config import Settings, current_settings
 from webapp.errors import HoldfastError
+from webapp.extensions import connect_migrations
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
 from webapp.services import audit, factors, keys, seeds, setup, standings, users
@@ -166,6 +167,7 @@ def reset_vault(yes: bool) -> None:
         if click.prompt(f"Type {name} to go on", default="", show_default=False) != name:
             raise click.ClickException("That was another name. Nothing was deleted.")
     release_node()  # the leases go, too
+    connect_migrations(current_app)
     downgrade(revision="base")
     upgrade()
     click.echo(f"{name} is empty; {seeds.forget_bytes()} stored files are gone. Restart the vault where it runs.")
@@ -186,6 +188,8 @@ def describe(settings: Settings) -> list[str]:
 
 def register(app: Flask) -> None:
     """Give the application every command of this module."""
+    if os.environ.get("FLASK_RUN_FROM_CLI"):
+        connect_migrations(app)  # for `flask db`, which Flask-Migrate brings
     commands = [command for command in globals().values() if isinstance(command, click.Command)]
     grouped = [id(inner) for group in commands if isinstance(group, click.Group) for inner in group.commands.values()]
     for command in commands:
