@@ -165,14 +165,19 @@ def _operation(rule: Rule, method: str, view: Any, schemas: dict[Any, Document])
         }
     elif takes["upload"]:
         operation["requestBody"] = {"required": True, "content": UPLOAD}
-    if view.permission is None:
-        operation["security"] = []
-    else:
-        cookie: Document = {"cookie": []} if method == "GET" else {"cookie": [], "csrf": []}
-        token: list[Document] = [{"token": [view.permission]}] if view.permission in SCOPES else []
-        operation["security"], operation["x-permission"] = [{"bearer": []}, *token, cookie], view.permission
-        operation["x-subtree"] = view.subtree  # open to tokens that are limited to a folder
+    operation |= _demands(method, view)
     return _merged(operation, gives["extra"])
+
+
+def _demands(method: str, view: Any) -> Document:
+    """Who may call it, with tokens that are limited to a folder where `x-subtree` is true. Where `x-step-up` is true, 403 step_up_required asks for POST /auth/confirm first."""
+    if view.permission is None:
+        return {"security": []}
+    cookie: Document = {"cookie": []} if method == "GET" else {"cookie": [], "csrf": []}
+    token: list[Document] = [{"token": [view.permission]}] if view.permission in SCOPES else []
+    demands: Document = {"security": [{"bearer": []}, *token, cookie], "x-permission": view.permission,
+                         "x-subtree": view.subtree}  # fmt: skip
+    return demands | ({"x-step-up": True} if view.fresh else {})
 
 
 def _path_parameters(rule: Rule) -> Iterator[Document]:

@@ -18,6 +18,7 @@ from webapp.infra.crypto import in_row
 from webapp.models.accounts import any_accounts
 from webapp.models.audit import AuditEntry
 from webapp.models.exports import DataExport, live_export_content, live_exports_of
+from webapp.models.factors import live_factors_of
 from webapp.models.files import File
 from webapp.models.folders import Folder
 from webapp.models.groups import live_groups_of
@@ -105,7 +106,7 @@ def make_export(job: StartedJob) -> dict[str, int]:
     if account is None:
         return {"bytes": 0}
     about = {"account": view_of(account), "sign_ins": _sign_ins(user_id), "linked_accounts": _linked(user_id),
-             "groups": _groups(user_id)}  # fmt: skip
+             "groups": _groups(user_id), "second_factors": _factors(user_id)}  # fmt: skip
     parts = {"account": about, "files": _files(user_id),
              "activity": _activity(user_id)}  # fmt: skip
     archive = io.BytesIO()
@@ -141,6 +142,11 @@ def _linked(user_id: int) -> Things:
 
 def _groups(user_id: int) -> Things:
     return [dict(row._mapping) for row in read_rows(live_groups_of(), {"user_id": user_id})]
+
+
+def _factors(user_id: int) -> Things:
+    names = ("kind", "name", "confirmed_at", "used_at", "synced")
+    return [{name: getattr(row, name) for name in names} for row in read_rows(live_factors_of(user_id))]
 
 
 def _files(user_id: int) -> Things:

@@ -121,7 +121,7 @@ def use_passkey(credential: str, user_id: int | None) -> tuple[Any, str | None]:
         return None, "wrong_passkey"
     try:
         row = db.session.execute(live_passkey(_key(_bytes(str(said[0].get("rawId")))))).first()
-        if row is None or (user_id is not None and row.user_id != user_id):
+        if row is None or row.user_id != (user_id or row.user_id) or not _names(said[0], row.user_uuid.bytes):
             return None, "wrong_passkey"
         verified = verify_authentication_response(
             credential=said[0], expected_challenge=_bytes(said[1]), expected_rp_id=_host(), expected_origin=_origin(),
@@ -135,6 +135,12 @@ def use_passkey(credential: str, user_id: int | None) -> tuple[Any, str | None]:
         return row, "copied_passkey"
     taken = signature_taken(row.id, before, count, now(), verified.credential_backed_up)
     return row, None if db.session.execute(taken).first() else "wrong_passkey"
+
+
+def _names(document: dict[str, Any], owner: bytes) -> bool:
+    """Whether the passkey, where it says whose it is, says the same as we."""
+    handle = document["response"].get("userHandle")
+    return handle is None or _bytes(handle) == owner
 
 
 def _credentials_of(user_id: int) -> list[Any]:
