@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from tests.conftest import PASSWORD, csrf_of
 from tests.factors import LOGIN, MFA, app_code, codes_in, log_in, second_step, set_up_app, sign_in
 from tests.letters import ordered, token_of, told
+from tests.test_mail import Mailbox, mail_server
 from tests.vault import Vault, good, problem
 from webapp.db import db, read_rows
 from webapp.infra import clock
@@ -112,6 +113,32 @@ def test_no_secret_of_a_factor_is_stored_in_the_clear(vault: Vault, client: Flas
     everything = "\n".join(rows)
     for hidden in (secret, token, *made["recovery_codes"], *(c.replace("-", "") for c in made["recovery_codes"])):
         assert hidden not in everything
+
+
+def test_its_owner_reads_what_became_of_a_factor(
+    app: Flask,
+    vault: Vault,
+    client: FlaskClient,
+    member: Actor,
+    admin: Actor,
+    bearer: Bearer,
+    run_jobs: Callable[[], int],
+) -> None:
+    secret, made = set_up_app(vault)
+    token = log_in(client, member)["mfa_token"]
+    good(second_step(client, token, "recovery_code", code=made["recovery_codes"][0]))
+    good(vault.call("DELETE", f"/factors/{made['factor']['id']}"), 204)
+    set_up_app(vault)
+    good(Vault(app, bearer(admin), admin).call("DELETE", f"/users/{member.uuid}/factors"), 204)
+    box = Mailbox()
+    with mail_server(box):
+        run_jobs()
+    texts = {str(letter["Subject"]): str(letter.get_body(("plain",)).get_content()) for letter in box.kept}  # type: ignore[attr-defined]
+    assert "An authenticator app was added on" in texts["A second factor was added"]
+    assert "An authenticator app was removed on" in texts["A second factor was removed"]
+    assert "Unused ones: 9." in texts["A recovery code was used"]
+    assert "An administrator took all second factors" in texts["Your second factors were reset"]
+    assert all(secret not in text for text in texts.values())
 
 
 @pytest.mark.parametrize("proof", [{"method": "totp"}, {"method": "passkey"}, {"method": "recovery_code"},

@@ -31,6 +31,7 @@ async function answer(form) {
   const publicKey = readable(options.publicKey);
   const credential = await (making ? navigator.credentials.create({ publicKey }) : navigator.credentials.get({ publicKey }));
   form.elements.credential.value = written(credential);
+  if (form.elements.keep) form.elements.keep.value = document.querySelector("[type=checkbox][name=keep]:checked")?.value ?? "";
 }
 
 if (window.PublicKeyCredential && window.isSecureContext) {

@@ -122,6 +122,11 @@ def test_passkeys_are_made_sign_in_alone_and_as_second_step_and_are_removed(
     expect(page.locator(".codes li")).to_have_count(10)
     page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_text("Blue laptop")).to_be_visible()
+    accessible(page)
+    page.get_by_role("button", name="Set up an app").click()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    accessible(page)
+    page.get_by_role("link", name="Cancel").click()
     assert [one["isResidentCredential"] for one in key.credentials] == [True]
 
     sign_out(page)

@@ -170,7 +170,8 @@ def _operation(rule: Rule, method: str, view: Any, schemas: dict[Any, Document])
 
 
 def _demands(method: str, view: Any) -> Document:
-    """Who may call it, with tokens that are limited to a folder where `x-subtree` is true. Where `x-step-up` is true, 403 step_up_required asks for POST /auth/confirm first."""
+    """Who may call it; where `x-subtree` is true, tokens that are limited to a folder, too. Where `x-step-up` is true
+    403 step_up_required asks for POST /auth/confirm first."""
     if view.permission is None:
         return {"security": []}
     cookie: Document = {"cookie": []} if method == "GET" else {"cookie": [], "csrf": []}

@@ -179,8 +179,9 @@ def reset_by_email(email: str) -> UUID:
     row = read_row(live(User, User.uuid).where(User.email_key == email_key(email)))
     if row is None:
         raise Missing("There is no account with this e-mail.")
-    reset_factors(system_actor(), row.uuid)
-    return UUID(str(row.uuid))
+    uuid: UUID = row.uuid
+    reset_factors(system_actor(), uuid)
+    return uuid
 
 
 def tell(actor: Actor, to: Recipient, template: str, **more: str) -> None:

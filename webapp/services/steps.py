@@ -6,7 +6,6 @@ The step waits ten minutes under a secret of this browser or program, and is ove
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple, TypeVar
-from uuid import UUID
 
 import msgspec
 
@@ -207,8 +206,7 @@ def _find(token: str) -> tuple[SecondStep, Any]:
 
 
 def _keep(actor: Actor, password_hash: str | None, onward: Onward) -> str:
-    uuid = UUID(str(actor.uuid))
-    step = SecondStep(user=uuid, mark=_mark(password_hash), next=onward.next, keep=onward.keep)
+    step = SecondStep(user=actor.uuid, mark=_mark(password_hash), next=onward.next, keep=onward.keep)
     return keep_challenge(step, actor.id)
 
 
