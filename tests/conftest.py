@@ -23,11 +23,11 @@ from webapp.app import create_app
 from webapp.config import Settings, load_settings, use_settings
 from webapp.db import Base, db
 from webapp.extensions import connect_migrations
-from webapp.infra import ids
+from webapp.infra import clock, ids
 from webapp.models.roles import Role, RolePermission
 from webapp.models.users import Quota
 from webapp.policies import ADMIN, BUILT_IN, Actor, default_permissions
-from webapp.services import fanout, passwords, sessions, users
+from webapp.services import fanout, passwords, sessions, totp, users
 from webapp.services.caches import layers
 
 # A busy machine is no fault of what is tested.
@@ -148,6 +148,13 @@ def back_from_the_future() -> None:
     """A test that travelled in time made ids of then; the next one leases a node of now."""
     if ids._Process.flakes is not None and ids._Process.flakes.last_ms > ids.wall_ms():
         ids._forget()
+
+
+@pytest.fixture(autouse=True)
+def stopped_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock that codes of an app go by stands still: a slow machine is no fault of what is tested."""
+    moment = clock.now()
+    monkeypatch.setattr(totp, "now", lambda: moment)
 
 
 _leased_from: list[Flask] = []

@@ -9,15 +9,15 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import PASSWORD, csrf_of
 from tests.vault import Vault, good
-from webapp.infra.clock import now
 from webapp.policies import Actor
+from webapp.services import totp
 
 LOGIN, MFA = "/api/v1/auth/login", "/api/v1/auth/mfa"
 
 
 def app_code(secret: str, steps: int = 0) -> str:
     """What an app shows, so many half minutes from now."""
-    return pyotp.TOTP(secret).at(now(), counter_offset=steps)
+    return pyotp.TOTP(secret).at(totp.now(), counter_offset=steps)
 
 
 def set_up_app(program: Vault) -> tuple[str, dict[str, Any]]:

@@ -45,17 +45,17 @@ def start_totp(actor: Actor) -> TotpSetup:
         raise Conflict("An app is set up already. Remove it before you set up another.", code="totp_exists")
     if before is not None:
         db.session.execute(delete(Factor).where(Factor.id == before.id, Factor.confirmed_at.is_(None)))
-    factor = Factor(user_id=actor.id, kind=TOTP, name="", secret=pyotp.random_base32())
-    db.session.add(factor)
+    secret = pyotp.random_base32()
+    db.session.add(Factor(user_id=actor.id, kind=TOTP, name="", secret=secret))
     db.session.flush()
-    return _setup(actor, factor)
+    return _setup(actor, secret)
 
 
 @transactional
 def show_totp_setup(actor: Actor) -> TotpSetup:
     """The one that waits for its first code. Raises Missing."""
     require(actor, "account.secure")
-    return _setup(actor, _waiting(actor))
+    return _setup(actor, _waiting(actor).secret or "")
 
 
 def confirm_totp(actor: Actor, wish: TotpCode) -> FactorMade:
@@ -112,10 +112,9 @@ def _waiting(actor: Actor) -> Factor:
     return factor
 
 
-def _setup(actor: Actor, factor: Factor) -> TotpSetup:
+def _setup(actor: Actor, secret: str) -> TotpSetup:
     import pyotp
 
-    secret = factor.secret or ""
     host = current_settings().origin.partition("://")[2]
     uri = pyotp.TOTP(secret).provisioning_uri(name=actor.email, issuer_name=f"Holdfast {host}")
     return TotpSetup(secret=secret, uri=uri)
