@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import caches, jobs, reads, starts, streams, transfers
+from bench import access, caches, jobs, reads, starts, streams, transfers
 from bench.processes import ROOT
 from bench.rows import Row, table
 
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "upload": transfers.upload,
     "download": transfers.download,
     "cache": caches.cache,
+    "access": access.access,
     "jobs": jobs.jobs,
     "start": starts.start,
     "streams": streams.streams,

@@ -17,6 +17,7 @@ from webapp.http.inputs import read_form
 from webapp.http.merges import choice, merge_page
 from webapp.http.rows import crumbs_to, folder_path, form_of, mover, place_url
 from webapp.http.undo import flash_undo
+from webapp.policies import Actor
 from webapp.services import files, folders
 from webapp.services.files import FileChange, FileMove
 from webapp.services.folders import FolderChange, FolderMove, MoveQuery, Rename
@@ -30,6 +31,7 @@ class Kind:
 
     noun: str
     place: str
+    find: Callable[..., Any]
     show: Callable[..., Any]
     change: Callable[..., Any]
     wish: type[FileChange | FolderChange]
@@ -40,26 +42,32 @@ class Kind:
         value: dict[str, Any] = {f"{self.noun}_id": thing_id}
         return url_for(f"{self.noun}s_pages.{deed}_{self.noun}", **value)
 
+    def see(self, actor: Actor, thing_id: UUID) -> Any:
+        """It, for somebody who may change it. Raises Missing, Refused."""
+        self.find(actor, thing_id, "files.write")
+        return self.show(actor, thing_id)
+
     def place_of(self, thing: Any) -> UUID | None:
         """The folder it lies in; None is the top."""
         place: UUID | None = getattr(thing, self.place)
         return place
 
 
-FILE = Kind("file", "folder_id", files.show_file, files.change_file, FileChange, FileMove)
-FOLDER = Kind("folder", "parent_id", folders.show_folder, folders.change_folder, FolderChange, FolderMove)
+FILE = Kind("file", "folder_id", files.find_file, files.show_file, files.change_file, FileChange, FileMove)
+FOLDER = Kind("folder", "parent_id", folders.find_folder, folders.show_folder, folders.change_folder, FolderChange,
+              FolderMove)  # fmt: skip
 
 
 def rename_form(kind: Kind, thing_id: UUID, error: Invalid | Conflict | None = None) -> str:
     """The form that renames it."""
-    thing = kind.show(current_actor(), thing_id)
+    thing = kind.see(current_actor(), thing_id)
     return _form("files/rename.html", kind, thing, "rename", form_of(error, field="name"))
 
 
 def rename(kind: Kind, thing_id: UUID) -> Page:
     """Rename it; a stale form meets the merge page, a refused name the form again."""
     actor, here = current_actor(), kind.address("rename", thing_id)
-    before = kind.show(actor, thing_id)
+    before = kind.see(actor, thing_id)
     try:
         wish = kind.wish(name=read_form(Rename).name)
         thing = kind.change(actor, thing_id, wish, expected_version())
@@ -76,7 +84,7 @@ def rename(kind: Kind, thing_id: UUID) -> Page:
 def move_form(kind: Kind, thing_id: UUID, query: MoveQuery, error: Invalid | Conflict | None = None) -> str:
     """Walk to the folder that shall hold it."""
     actor = current_actor()
-    thing = kind.show(actor, thing_id)
+    thing = kind.see(actor, thing_id)
     walk = mover(actor, kind.address("move", thing_id), query, kind.place_of(thing), moving=thing_id)
     form = form_of(error, field=kind.place)
     return _form("files/move.html", kind, thing, "move", form, field=kind.place, place=kind.place_of(thing), **walk)
@@ -85,7 +93,7 @@ def move_form(kind: Kind, thing_id: UUID, query: MoveQuery, error: Invalid | Con
 def move(kind: Kind, thing_id: UUID) -> Page:
     """Move it; a stale form meets the merge page; a cycle or a taken name come back with their reason."""
     actor, here = current_actor(), kind.address("move", thing_id)
-    before = kind.show(actor, thing_id)
+    before = kind.see(actor, thing_id)
     goal = getattr(read_form(kind.move), kind.place)
     try:
         thing = kind.change(actor, thing_id, kind.wish.model_validate({kind.place: goal}), expected_version())
