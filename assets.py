@@ -32,7 +32,7 @@ CHOSEN_ICONS = frozenset({
     "file-music", "file-spreadsheet", "file-text", "file-type-csv", "file-type-doc", "file-type-docx", "file-type-html",
     "file-type-pdf", "file-type-ppt", "file-type-svg", "file-type-txt", "file-type-xls", "file-type-xml",
     "file-type-zip", "file-vector", "file-zip", "folder", "letter-case", "mail", "markdown", "music", "photo",
-    "presentation", "table", "terminal-2", "video",
+    "presentation", "table", "terminal-2", "user", "video",
 })  # fmt: skip
 QUOTED = re.compile(r"""["'#]([a-z][a-z0-9]*(?:-[a-z0-9]+)*)["']""")
 

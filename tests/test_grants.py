@@ -413,7 +413,7 @@ def test_pages_show_truly_what_one_may_do(
     assert ">Top<" not in folder
     assert [deed for deed in ("name", "folder", "trash") if f"{tree['in_mid']}/{deed}" in file] == []
     assert ">Share<" not in file
-    assert "Shared with them on the folder" in file
+    assert "Shared directly on the folder" in file
     assert "Mira" in file
     refused = theirs.post(f"{tree['mid']}/grants", data={**form, "csrf_token": csrf_of(folder)})
     assert refused.status_code == 403

@@ -13,7 +13,8 @@ from webapp.http.formats import isolated, size
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
 from webapp.http.merges import Answer, merge_page
-from webapp.http.rows import folder_url, form_of, trash_rows
+from webapp.http.rows import form_of, place_url, trash_rows
+from webapp.policies import Level
 from webapp.services import purges, trash
 from webapp.services.cursors import Page
 from webapp.services.files import FileView
@@ -73,9 +74,10 @@ def restore_file_page(file_id: UUID) -> Answer:
     try:
         file = trash.restore_file(current_actor(), file_id, expected_version())
     except Stale:
-        return _ask_again(file_id, url_for(".restore_file", file_id=file_id), _("Restore"))
+        seen = purges.show_trashed(current_actor(), file_id, Level.MANAGER)
+        return _ask_again(seen, url_for(".restore_file", file_id=file_id), _("Restore"))
     flash(_("“%(name)s” restored.", name=isolated(file.name)), "success")
-    return redirect(folder_url(file.folder_id))
+    return redirect(place_url(current_actor(), file.folder_id))
 
 
 @pages.get("/trash/<uuid:file_id>/removal")
@@ -99,7 +101,8 @@ def purge_file_page(file_id: UUID) -> Answer:
     try:
         purges.purge_file(actor, file_id, expected_version())
     except Stale:
-        return _ask_again(file_id, url_for(".purge_file", file_id=file_id), _("Remove for good"), danger=True)
+        seen = purges.show_trashed(actor, file_id)
+        return _ask_again(seen, url_for(".purge_file", file_id=file_id), _("Remove for good"), danger=True)
     flash(_("“%(name)s” was removed for good.", name=isolated(file.name)), "success")
     return redirect(url_for(".list_trash"))
 
@@ -127,8 +130,7 @@ def empty_trash_page() -> Answer:
     return redirect(url_for(".list_trash"))
 
 
-def _ask_again(file_id: UUID, action: str, deed: str, *, danger: bool = False) -> Answer:
-    file = purges.show_trashed(current_actor(), file_id)
+def _ask_again(file: FileView, action: str, deed: str, *, danger: bool = False) -> Answer:
     return merge_page(file.name, action, file.version, url_for(".list_trash"), deed=deed, danger=danger)
 
 

@@ -84,7 +84,7 @@ def _way(way: Way) -> dict[str, Any]:
     words = {
         "owner": lambda: _("Owner"),
         "role": lambda: _("Role %(name)s, for everybody's files", name=role_words(way.role or "")),
-        "grant": lambda: _("Shared with them"),
+        "grant": lambda: _("Shared directly"),
         "group": lambda: _("Shared with the group %(name)s", name=way.group.name if way.group else ""),
     }[way.kind]()
     if way.inherited:

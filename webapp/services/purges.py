@@ -19,7 +19,8 @@ from webapp.infra.clock import now
 from webapp.models.files import Blob, File, FileVersion, deleted_file
 from webapp.models.folders import Folder
 from webapp.models.record import any_state
-from webapp.policies import Actor, require, system_actor
+from webapp.policies import Actor, Level, require, system_actor
+from webapp.services.access import reach
 from webapp.services.blobs import release_blobs
 from webapp.services.events import Target, queue_jobs, record
 from webapp.services.files import FILE_COLUMNS, FileView, view_row
@@ -64,19 +65,19 @@ class Work(Protocol):
 
 
 _ONE = (
-    any_state(File, *FILE_COLUMNS)
+    any_state(File, *FILE_COLUMNS, File.id.label("row_id"), File.owner_id, Folder.path)
     .outerjoin(Folder, Folder.id == File.folder_id)
-    .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"), File.deleted_at.is_not(None))
+    .where(File.uuid == bindparam("file_id"), File.deleted_at.is_not(None))
 )
 _COUNT = any_state(File, func.count().label("files"), func.coalesce(func.sum(File.size), 0).label("bytes"))
 _COUNT = _COUNT.where(File.owner_id == bindparam("owner_id"), File.deleted_at.is_not(None))
 
 
-def show_trashed(actor: Actor, file_id: UUID) -> FileView:
-    """One file in the actor's trash. Raises Missing."""
+def show_trashed(actor: Actor, file_id: UUID, least: Level = Level.OWNER) -> FileView:
+    """One file in the trash, for its owner, or for who has at least this level on it. Raises Missing."""
     require(actor, "files.read")
-    row = read_row(_ONE, {"owner_id": actor.id, "file_id": file_id})
-    if row is None:
+    row = read_row(_ONE, {"file_id": file_id})
+    if row is None or reach(actor, row.owner_id, row.path, row.row_id).level < least:
         raise Missing("There is no such file in the trash.")
     return view_row(row)
 
