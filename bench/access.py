@@ -47,7 +47,7 @@ def access(quick: bool) -> Iterator[Row]:
                 yield Row(f"access: files of a shared folder {DEEP} deep, {kind}", _statements(inside, headers),
                           "statements", at_most=3)  # fmt: skip
                 me = f"{server.url}/api/v1/users/me"
-                cold = _statements(me, headers, wait=1.2)
+                cold = _statements(me, headers, cold=True)
                 yield Row(f"access: who asks, cold, {kind}", cold, "statements", at_most=1)
                 yield Row(f"access: who asks, warm, {kind}", _statements(me, headers), "statements", at_most=0)
 
@@ -89,12 +89,16 @@ def _time(url: str, headers: dict[str, str]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _statements(url: str, headers: dict[str, str], wait: float = 0) -> int:
-    """What one request cost; without `wait`, right after another one of the same person."""
-    if wait:
-        settle(wait)
-    else:
-        fetch(url, headers)
-    _, told, _ = fetch(url, headers)
-    found = re.search(r'db;.*desc="(\d+)"', told["Server-Timing"])
-    return int(found[1]) if found else 0
+def _statements(url: str, headers: dict[str, str], *, cold: bool = False) -> int:
+    """The least that one of several requests cost, right after another one of the same person; `cold`, a good second
+    after it, when only the settings have been read again, by somebody else.
+    """
+    costs = []
+    for _ in range(3):
+        if cold:
+            settle(1.2)
+        fetch(url, {} if cold else headers)
+        _, told, _ = fetch(url, headers)
+        found = re.search(r'db;.*desc="(\d+)"', told["Server-Timing"])
+        costs.append(int(found[1]) if found else 0)
+    return min(costs)
