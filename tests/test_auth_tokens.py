@@ -249,7 +249,7 @@ def test_one_family_s_end_leaves_the_user_s_other_sessions(
 def test_a_refresh_token_runs_out(
     client: FlaskClient, granted: dict[str, Any], later: Callable[[timedelta], None]
 ) -> None:
-    later(current_settings().session_idle + timedelta(seconds=1))
+    later(timedelta(hours=current_settings().session_idle_hours) + timedelta(seconds=1))
     assert renew(client, granted["refresh_token"]).status_code == 401
 
 

@@ -1,23 +1,25 @@
 """Where one is signed in: the list, ending a session, and noting when it was last used."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from webapp.config import current_settings
+from webapp.config import current_settings, use_settings
 from webapp.db import db, tally, transaction
 from webapp.infra.clock import now
 from webapp.models.record import live
 from webapp.models.sessions import Session
 from webapp.policies import Actor, permissions_of
-from webapp.services import auth, presence, sessions
-from webapp.services.sessions import Origin
+from webapp.services import auth, presence, sessions, settings
+from webapp.services.sessions import Origin, SessionFilter
 
 from .conftest import PASSWORD, csrf_of
 
@@ -175,7 +177,7 @@ def test_a_request_succeeds_though_its_use_cannot_be_noted(member: Actor, monkey
 
 def test_a_session_nobody_uses_runs_out(member: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = sign_in(member)
-    idle = current_settings().session_idle
+    idle = timedelta(hours=current_settings().session_brief_hours)
     monkeypatch.setattr(sessions, "now", lambda: now() + idle - timedelta(seconds=5))
     assert sessions.actor_of_cookie(secret, Origin())
     monkeypatch.setattr(sessions, "now", lambda: now() + idle + timedelta(seconds=5))
@@ -184,9 +186,99 @@ def test_a_session_nobody_uses_runs_out(member: Actor, monkeypatch: pytest.Monke
 
 def test_use_never_stretches_a_session_beyond_its_longest_life(member: Actor) -> None:
     secret = sign_in(member)
-    life = current_settings().session_life
+    life = timedelta(days=current_settings().session_life_days)
     with transaction():
         db.session.execute(update(Session).values(created_at=now() - life + timedelta(minutes=3)))
     age(timedelta(minutes=5))
     assert sessions.actor_of_cookie(secret, Origin())
     assert seen()[0].expires_at - now() <= timedelta(minutes=3)
+
+
+# Time-outs ------------------------------------------------------------------------------------------------------------
+
+HOURS, DAYS = timedelta(hours=1), timedelta(days=1)
+
+
+def use(secret: str, after: timedelta) -> bool:
+    """Whether the session is there so long from now; where it is, it is used."""
+    sessions.forget_identities()
+    with time_machine.travel(now() + after, tick=True):
+        found = sessions.actor_of_cookie(secret, Origin()) is not None
+        if presence._writers:
+            presence._writers[0].submit(lambda: None).result()
+        presence._noted.clear()
+    return found
+
+
+def start(member: Actor, *, keep: bool) -> str:
+    with transaction():
+        return sessions.start_browser_session(member, keep=keep)
+
+
+def choose(**values: int) -> None:
+    use_settings(current_settings().model_copy(update=values))
+    settings.forget_values()
+
+
+@pytest.fixture(autouse=True)
+def usual_times(app: Flask) -> Iterator[None]:
+    before = current_settings()
+    yield
+    use_settings(before)
+    settings.forget_values()
+
+
+@pytest.mark.parametrize(("keep", "hours"), [(True, 336), (False, 24)])
+def test_a_browser_that_is_not_remembered_is_signed_out_sooner(member: Actor, keep: bool, hours: int) -> None:
+    secret = start(member, keep=keep)
+    assert use(secret, hours * HOURS - timedelta(minutes=2)), "each use begins the time anew"
+    assert use(secret, 2 * hours * HOURS - timedelta(minutes=9))
+    assert not use(secret, 3 * hours * HOURS)
+
+
+def test_a_session_in_daily_use_ends_with_its_longest_life(member: Actor) -> None:
+    secret = start(member, keep=True)
+    assert [use(secret, day * DAYS) for day in (*range(10, 90, 10), 89.9, 90.1)] == [True] * 9 + [False]
+
+
+def test_a_shorter_time_counts_at_once_and_a_longer_one_from_the_next_use(member: Actor) -> None:
+    kept, brief = start(member, keep=True), start(member, keep=False)
+    choose(session_idle_hours=2)
+    assert not use(kept, 3 * HOURS)
+    assert not use(brief, 3 * HOURS), "one that is not remembered never lives longer than one that is"
+    with time_machine.travel(now() + 3 * HOURS, tick=True):
+        assert sessions.list_sessions(member, SessionFilter()).items == []
+    choose(session_idle_hours=1000, session_life_days=1)
+    assert not use(kept, 25 * HOURS)
+    choose(session_idle_hours=336, session_life_days=90)
+    assert use(kept, 25 * HOURS)
+
+
+def test_refresh_tokens_obey_the_same_times(
+    client: FlaskClient, member: Actor, bearer: Callable[[Actor], dict[str, str]]
+) -> None:
+    said = {"email": member.email, "password": PASSWORD}
+    token = client.post("/api/v1/auth/login", json=said).json["refresh_token"]  # type: ignore[index]
+
+    def renew(after: timedelta, token: str) -> Any:
+        with time_machine.travel(now() + after, tick=True):
+            return client.post("/api/v1/auth/refresh", json={"refresh_token": token})
+
+    first = renew(5 * DAYS, token)
+    assert first.status_code == 200
+    choose(session_idle_hours=24)
+    assert renew(7 * DAYS, first.json["refresh_token"]).status_code == 401
+    choose(session_idle_hours=336, session_life_days=6)
+    assert renew(7 * DAYS, first.json["refresh_token"]).status_code == 401
+    choose(session_idle_hours=336, session_life_days=90)
+    assert renew(7 * DAYS, first.json["refresh_token"]).status_code == 200
+
+
+def test_the_box_of_the_sign_in_page_decides(app: Flask, member: Actor) -> None:
+    for box, hours in (({"keep": "true"}, 336), ({}, 24)):
+        browser = app.test_client()
+        form = {"email": member.email, "password": PASSWORD, "csrf_token": csrf_of(browser.get("/sign-in").text), **box}
+        assert browser.post("/sign-in", data=form).status_code == 302
+        newest = browser.get("/api/v1/sessions").json["items"][0]  # type: ignore[index]
+        ends = datetime.fromisoformat(newest["expires_at"]) - datetime.fromisoformat(newest["created_at"])
+        assert round(ends / HOURS) == hours

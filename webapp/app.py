@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def flask_options(settings: Settings) -> dict[str, Any]:
         "SESSION_COOKIE_PATH": "/",
         "SESSION_REFRESH_EACH_REQUEST": False,
         "SESSION_PROTECTION": None,
-        "PERMANENT_SESSION_LIFETIME": settings.session_life,
+        "PERMANENT_SESSION_LIFETIME": timedelta(days=366),  # of the cookie; the sign-in ends by its row
         "MAX_CONTENT_LENGTH": ORDINARY_BODY,
         "MAX_FORM_MEMORY_SIZE": ORDINARY_BODY,
         "MAX_FORM_PARTS": 1000,

@@ -93,6 +93,9 @@ class Settings(BaseModel):
     job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
     dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
     trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
+    session_idle_hours: int = Field(336, ge=1, le=8760, description="hours until an unused sign-in ends")
+    session_brief_hours: int = Field(24, ge=1, le=8760, description="the same of a browser that was not to remember it")
+    session_life_days: int = Field(90, ge=1, le=365, description="days until any sign-in ends, however much it is used")
     account_retention_days: int = Field(30, ge=1, le=3650, description="days until deleted accounts are erased")
     scrub_bytes: int = Field(20 * 10**9, ge=1, description="stored bytes that are read again each night")
 
@@ -117,8 +120,6 @@ class Settings(BaseModel):
         "invitation", description="who may make an account: open to all, by invitation, or closed"
     )
     access_token_life: timedelta = timedelta(minutes=15)
-    session_idle: timedelta = timedelta(days=14)
-    session_life: timedelta = timedelta(days=90)
 
     @field_validator("tz")
     @classmethod

@@ -45,7 +45,7 @@ def change_password_page() -> Response | tuple[str, int]:
     """Change it; this browser goes on in a new session, all others are signed out."""
     actor = current_actor()
     try:
-        secret = credentials.change_password_here(actor, read_form(PasswordChange))
+        secret = credentials.change_password_here(actor, read_form(PasswordChange), keep=session.permanent)
     except HoldfastError as error:
         return _page(error), error.status
     carry_session(secret, keep=session.permanent)

@@ -10,6 +10,7 @@ from webapp.services.choices import SettingsView, SettingView
 
 GROUPS: dict[str, tuple[Any, Any]] = {
     "accounts": (_l("Accounts"), _l("How people come to have one.")),
+    "sessions": (_l("Sign-ins"), _l("How long browsers and programs stay signed in. A shorter time counts at once.")),
     "limits": (
         _l("Rate limits"),
         _l("How many requests are answered before people and programs have to wait, written like 600 per minute. "
@@ -21,7 +22,7 @@ GROUPS: dict[str, tuple[Any, Any]] = {
     ),
     "retention": (_l("How long things are kept"), _l("The nightly upkeep removes what is older.")),
 }  # fmt: skip
-UNITS = {"days": _l("days")}
+UNITS = {"days": _l("days"), "hours": _l("hours")}
 # Settings of few values: each value and its words.
 CHOICES: dict[str, dict[str, Any]] = {
     "registration": {

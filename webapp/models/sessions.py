@@ -1,9 +1,23 @@
 """Who is signed in: one row a sign-in, of a browser or a program; refresh tokens hang on the latter."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, ForeignKey, Index, Select, String, Update, cast, exists, false, func, update
+from sqlalchemy import (
+    Boolean,
+    ForeignKey,
+    Index,
+    Select,
+    String,
+    Update,
+    and_,
+    cast,
+    exists,
+    false,
+    func,
+    or_,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
@@ -26,6 +40,7 @@ class Session(Record, Base):
     secret_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # sha-256 of the cookie's random id
     expires_at: Mapped[Moment]
     seen_at: Mapped[Moment]
+    brief: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # ends sooner when unused
     address: Mapped[str | None] = mapped_column(EncryptedText("sessions.address", personal=True))
     agent: Mapped[str | None] = mapped_column(EncryptedText("sessions.agent", personal=True))
     proven_at: Mapped[MaybeMoment]  # when its owner last showed that it is still them
@@ -82,19 +97,35 @@ def live_identity() -> Select[Any]:
     """Columns of a living session and its living, unsuspended user with roles and groups: what an actor is made of."""
     return (
         live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
-             Session.expires_at, Session.created_at.label("started_at"), Session.proven_at, Session.second_factor,
-             *OWNER)
+             Session.expires_at, Session.created_at.label("started_at"), Session.brief, Session.proven_at,
+             Session.second_factor, *OWNER)
         .join(User, User.id == Session.user_id)
         .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
     )  # fmt: skip
 
 
-def live_sessions_of(user_id: int, moment: datetime) -> Select[Any]:
+class Ends(NamedTuple):
+    """Sign-ins that ended by themselves: who was not seen since `idle` (`brief`: those not remembered), or began
+    before `life`."""
+
+    now: datetime
+    idle: datetime
+    brief: datetime
+    life: datetime
+
+
+def goes_on(ends: Ends) -> Any:
+    """Whether a sign-in has not run out."""
+    used = or_(and_(Session.brief.is_(False), Session.seen_at > ends.idle), Session.seen_at > ends.brief)
+    return and_(Session.expires_at > ends.now, Session.created_at > ends.life, used)
+
+
+def live_sessions_of(user_id: int, ends: Ends) -> Select[Any]:
     """Columns of the user's sign-ins that have neither ended nor run out, newest activity first."""
     return (
         live(Session, Session.id, Session.uuid, Session.kind, Session.created_at, Session.seen_at, Session.expires_at,
-             Session.address, Session.agent, Session.version)
-        .where(Session.user_id == user_id, Session.expires_at > moment)
+             Session.address, Session.agent, Session.brief, Session.version)
+        .where(Session.user_id == user_id, goes_on(ends))
         .order_by(Session.seen_at.desc(), Session.id.desc())
     )  # fmt: skip
 

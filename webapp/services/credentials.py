@@ -1,5 +1,7 @@
 """One's own password: proving that one knows it, changing it. A changed one ends every session of the account."""
 
+from collections.abc import Callable
+
 from sqlalchemy import update
 
 from webapp.config import current_settings
@@ -33,9 +35,9 @@ def change_password(actor: Actor, wish: PasswordChange) -> None:
     _change(actor, wish)
 
 
-def change_password_here(actor: Actor, wish: PasswordChange) -> str:
-    """The same for a browser that goes on; returns the secret of its new session."""
-    secret = _change(actor, wish, start=True)
+def change_password_here(actor: Actor, wish: PasswordChange, *, keep: bool = False) -> str:
+    """The same for a browser that goes on, as one that keeps its session or not; returns the new one's secret."""
+    secret = _change(actor, wish, lambda: start_browser_session(actor, keep=keep))
     assert secret is not None  # noqa: S101
     return secret
 
@@ -90,7 +92,7 @@ def tell_password_changed(actor: Actor, to: Recipient, revoked: list[str]) -> No
     send_mail(actor, "password_changed", to, variables)
 
 
-def _change(actor: Actor, wish: PasswordChange, *, start: bool = False) -> str | None:
+def _change(actor: Actor, wish: PasswordChange, start: Callable[[], str] | None = None) -> str | None:
     require(actor, "account.secure")
     passwords.refuse_weak(wish.password, (actor.name, actor.email))
     old_hash = prove_password(actor, wish.current_password)
@@ -100,7 +102,7 @@ def _change(actor: Actor, wish: PasswordChange, *, start: bool = False) -> str |
 
 
 @transactional
-def _exchange(actor: Actor, old_hash: str, new_hash: str, start: bool) -> str | None:
+def _exchange(actor: Actor, old_hash: str, new_hash: str, start: Callable[[], str] | None) -> str | None:
     if not set_password(actor.id, old_hash, new_hash):
         raise Invalid.field("current_password", "wrong_password", "Your password was changed in the meantime.")
     attempts.forgive(email_key(actor.email), actor.address, f"session {actor.session_id}")
@@ -108,7 +110,7 @@ def _exchange(actor: Actor, old_hash: str, new_hash: str, start: bool) -> str | 
     end_sessions_of(actor, actor.id, "password changed")
     revoked = revoke_tokens_of(actor, actor.id, "password changed")
     tell_password_changed(actor, Recipient(actor.email, actor.name, actor.locale, actor.time_zone), revoked)
-    return start_browser_session(actor) if start else None
+    return start() if start else None
 
 
 @transactional

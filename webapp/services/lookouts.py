@@ -8,26 +8,22 @@ from uuid import UUID
 from sqlalchemy import BindParameter, bindparam, func
 
 from webapp.db import read_rows
-from webapp.infra.clock import now
 from webapp.infra.ids import EPOCH_MS
 from webapp.infra.news import SYNC, News
 from webapp.models.audit import AuditEntry
 from webapp.models.files import File
 from webapp.models.folders import Folder
 from webapp.models.jobs import OPEN, Job
-from webapp.models.record import Instant, any_state, live
-from webapp.models.sessions import Session, live_identity
+from webapp.models.record import any_state, live
+from webapp.models.sessions import Session, goes_on, live_identity
 from webapp.services.news import OBJECTS, JobChange, news_of_event, news_of_job
+from webapp.services.timeouts import session_ends
 
 NEWEST, OLDEST_OPEN, ENTRIES = 100, 100, 1000
 OVERLAP_MS = 5000  # a transaction that takes longer than this is not seen by its audit entries
 
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
-_LIVING = (
-    live_identity()
-    .with_only_columns(Session.id, maintain_column_froms=True)
-    .where(Session.id.in_(_ids), Session.expires_at > bindparam("moment", type_=Instant()))
-)
+_LIVING = live_identity().with_only_columns(Session.id, maintain_column_froms=True).where(Session.id.in_(_ids))
 _JOBS = live(Job, Job.id, Job.uuid, Job.state, Job.progress, Job.target_uuid, Job.version)
 _OWN = _JOBS.where(Job.owner_id == bindparam("owner_id"))
 _NEWEST = _OWN.order_by(Job.id.desc()).limit(NEWEST)
@@ -46,7 +42,7 @@ _ENTRIES = (
 
 def living_sessions(session_ids: Collection[int]) -> set[int]:
     """Those of them that have neither ended nor run out, of people who may still sign in. One statement."""
-    return {row[0] for row in read_rows(_LIVING, {"ids": list(session_ids), "moment": now()})}
+    return {row[0] for row in read_rows(_LIVING.where(goes_on(session_ends())), {"ids": list(session_ids)})}
 
 
 class Lookout:

@@ -8,12 +8,12 @@ import structlog
 from sqlalchemy import Engine, Update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.config import current_settings
 from webapp.infra.clock import now
 from webapp.infra.crypto import in_row
 from webapp.infra.memory import Memory
 from webapp.models.sessions import session_seen
 from webapp.models.tokens import token_used
+from webapp.services.timeouts import session_end
 
 EVERY = timedelta(minutes=1)
 
@@ -24,15 +24,13 @@ _writers: list[ThreadPoolExecutor] = []
 os.register_at_fork(after_in_child=_writers.clear)  # a child has no threads of its parent
 
 
-def note_presence(engine: Engine, session_id: int, seen_at: datetime, started_at: datetime) -> None:
+def note_presence(engine: Engine, session_id: int, seen_at: datetime, started_at: datetime, *, brief: bool) -> None:
     """Have the session's last use written soon, and its end moved on, when the last note is over a minute old."""
     moment = now()
     if moment - seen_at < EVERY or _noted.get(session_id):
         return
     _noted.put(session_id, True, _noted.mark())
-    settings = current_settings()
-    expires_at = min(moment + settings.session_idle, started_at + settings.session_life)
-    _soon(engine, session_seen(session_id, moment, expires_at))
+    _soon(engine, session_seen(session_id, moment, session_end(started_at, moment, brief=brief)))
 
 
 def note_token_use(engine: Engine, token_id: int, used_at: datetime | None, address: str | None) -> None:

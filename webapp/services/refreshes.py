@@ -18,6 +18,7 @@ from webapp.policies import Actor
 from webapp.services.access_tokens import issue_access_token
 from webapp.services.inputs import Input, Line
 from webapp.services.sessions import Origin, actor_of, end_family, hash_of, identity_from, start_program_session
+from webapp.services.timeouts import session_end
 from webapp.services.users import UserView, show_me
 
 GRACE = timedelta(seconds=10)  # in which the same client may send a token again: a double submit, a lost answer
@@ -66,21 +67,22 @@ def refresh_tokens(wish: Refresh, origin: Origin) -> TokenGrant:
 
 @transactional
 def _rotate(secret_hash: str, origin: Origin) -> tuple[Actor, UUID, str] | None:
-    moment, settings = now(), current_settings()
+    moment = now()
     token = db.session.scalar(any_refresh_token(secret_hash).with_for_update())
     if token is None or token.expires_at <= moment:
         return None
-    row = db.session.execute(live_identity().where(Session.id == token.session_id, Session.expires_at > moment)).first()
-    if row is None:
+    row = db.session.execute(live_identity().where(Session.id == token.session_id)).first()
+    identity = identity_from(row) if row else None
+    if row is None or identity is None or identity.expires_at <= moment:
         return None
-    actor = actor_of(identity_from(row), origin)
+    actor = actor_of(identity, origin)
     client = keyed_digest(f"{origin.address}\0{origin.agent}", "refresh client")
     if token.used_at is None:
         token.used_at, token.used_by = moment, client
     elif token.used_by != client or moment - token.used_at > GRACE:
         end_family(actor, row.session_id, "refresh token used twice")
         return None
-    expires_at = min(moment + settings.session_idle, row.started_at + settings.session_life)
+    expires_at = session_end(row.started_at, moment, brief=row.brief)
     db.session.execute(session_seen(row.session_id, moment, expires_at))
     return actor, row.session_uuid, _issue(row.session_id, secret_hash, expires_at)
 

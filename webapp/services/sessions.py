@@ -12,7 +12,6 @@ import msgspec
 from pydantic import Field
 from sqlalchemy import bindparam, tuple_
 
-from webapp.config import current_settings
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Missing, Stale, Unauthenticated
 from webapp.infra.clock import now
@@ -25,6 +24,7 @@ from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input
 from webapp.services.presence import note_presence
+from webapp.services.timeouts import session_end, session_ends
 
 BROWSER, PROGRAM = "browser", "program"
 BY_SECRET = live_identity().where(Session.secret_hash == bindparam("key"), Session.kind == BROWSER)
@@ -132,6 +132,8 @@ def identity_from(row: Any) -> Identity:
     groups = frozenset(int(number) for number in (row.groups or "").split(",") if number)
     fields = {name: known[name] for name in Identity.__struct_fields__ if name in known}
     fields |= {name: bool(known[name]) for name in ("has_factor", "asks_factor")}  # SQLite says 0 and 1
+    if "started_at" in known:
+        fields["expires_at"] = min(row.expires_at, session_end(row.started_at, row.seen_at, brief=row.brief))
     if "scopes" in known:
         fields |= {"scopes": frozenset(known["scopes"]), "networks": tuple(known["networks"])}
     return Identity(**fields | {"roles": roles, "permissions": permissions_of(roles, held), "groups": groups})
@@ -159,13 +161,14 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def start_browser_session(actor: Actor) -> str:
+def start_browser_session(actor: Actor, *, keep: bool = False) -> str:
     """A new session of the actor, who was proven just now, by a second factor where the actor says so.
 
-    Returns the 256 random bits for its cookie. Must run inside a transaction.
+    Returns the 256 random bits for its cookie. One that the browser is not to `keep` ends sooner when nobody uses it.
+    Must run inside a transaction.
     """
     secret = secrets.token_urlsafe(32)
-    _start(actor, BROWSER, hash_of(secret))
+    _start(actor, BROWSER, hash_of(secret), brief=not keep)
     return secret
 
 
@@ -199,7 +202,7 @@ def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
 
 def sessions_of(actor: Actor, user_id: int, wish: SessionFilter) -> Page[SessionView]:
     """The living sessions of an account, as this actor sees them."""
-    statement = live_sessions_of(user_id, now()).limit(wish.limit + 1)
+    statement = live_sessions_of(user_id, session_ends()).limit(wish.limit + 1)
     if wish.cursor:
         seen_at, last = decode_cursor(wish.cursor, (datetime, int))
         statement = statement.where(tuple_(Session.seen_at, Session.id) < tuple_(seen_at, last))
@@ -247,11 +250,12 @@ def end_family(actor: Actor, session_id: int, reason: str) -> None:
     _end(actor, Session.id == session_id, reason=reason)
 
 
-def _start(actor: Actor, kind: str, secret_hash: str | None) -> Session:
+def _start(actor: Actor, kind: str, secret_hash: str | None, *, brief: bool = False) -> Session:
     moment = now()
     session = Session(user_id=actor.id, kind=kind, secret_hash=secret_hash, seen_at=moment, address=actor.address,
-                      expires_at=moment + current_settings().session_idle, agent=(actor.agent or "")[:400],
-                      proven_at=moment, second_factor=actor.second_factor)  # fmt: skip
+                      expires_at=session_end(moment, moment, brief=brief), brief=brief,
+                      agent=(actor.agent or "")[:400], proven_at=moment,
+                      second_factor=actor.second_factor)  # fmt: skip
     db.session.add(session)
     db.session.flush()
     said = {"kind": (None, kind), **({"second_factor": (None, True)} if actor.second_factor else {})}
@@ -279,11 +283,13 @@ def _remembered(key: str | int | UUID, statement: Any, value: str | int | UUID) 
         identity = identity_from(row)
         for name in (key, row.session_id):
             _identities.put(name, identity, mark)
-        note_presence(db.engine, row.session_id, row.seen_at, row.started_at)
+        if identity.expires_at > now():
+            note_presence(db.engine, row.session_id, row.seen_at, row.started_at, brief=row.brief)
     return identity if identity.expires_at > now() else None
 
 
 def _view(row: Any, actor: Actor) -> SessionView:
+    ends = min(row.expires_at, session_end(row.created_at, row.seen_at, brief=row.brief))
     return SessionView(id=row.uuid, kind=row.kind, address=row.address, agent=row.agent, created_at=row.created_at,
-                       seen_at=row.seen_at, expires_at=row.expires_at, current=row.id == actor.session_id,
+                       seen_at=row.seen_at, expires_at=ends, current=row.id == actor.session_id,
                        version=row.version)  # fmt: skip

@@ -32,6 +32,7 @@ ManualRate = Annotated[str, RateText(30)]
 RareRate = Annotated[str, RateText(5)]
 Registration = Literal["open", "invitation", "closed"]
 Days = Annotated[int, Field(ge=1, le=3650)]
+Hours = Annotated[int, Field(ge=1, le=8760)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class Values(Input):
     """What each setting may be."""
 
     registration: Registration
+    session_idle_hours: Hours
+    session_brief_hours: Hours
+    session_life_days: Annotated[int, Field(ge=1, le=365)]
     rate_limit: GeneralRate
     reads_rate_limit: ManualRate
     writes_rate_limit: ManualRate
@@ -70,6 +74,13 @@ SETTINGS = {
     "registration": Setting(
         "accounts", "Registration", "Who may make an account: anybody, those who were invited, or nobody."
     ),
+    "session_idle_hours": Setting(
+        "sessions", "Unused", "Until a browser or program that nobody uses is signed out.", "hours"
+    ),
+    "session_brief_hours": Setting(
+        "sessions", "Unused, not remembered", "The same of a browser that was not to stay signed in.", "hours"
+    ),
+    "session_life_days": Setting("sessions", "At most", "Until everybody has to sign in again, however busy.", "days"),
     "rate_limit": Setting("limits", "All requests", "Of one account, or of one address that is not signed in."),
     "reads_rate_limit": Setting("limits", "Reading", "Pages, lists, single objects, small previews.", share=ALL),
     "writes_rate_limit": Setting("limits", "Changing", "Whatever changes something.", share=HALF),

@@ -97,7 +97,7 @@ def enter(actor: Actor, password_hash: str | None, device: str | None, onward: O
     """
     if not methods_of(actor.id):
         _arrive(actor, device)
-        return Entry(actor.email, onward, secret=start_browser_session(actor))
+        return Entry(actor.email, onward, secret=start_browser_session(actor, keep=onward.keep))
     return Entry(actor.email, onward, step=_keep(actor, password_hash, onward))
 
 
@@ -123,7 +123,7 @@ def finish_step(token: str, wish: FactorProof, origin: Origin) -> Entry:
     Limited, Invalid."""
 
     def start(actor: Actor, said: SecondStep) -> Entry:
-        return Entry(actor.email, Onward(said.next, said.keep), secret=start_browser_session(actor))
+        return Entry(actor.email, Onward(said.next, said.keep), secret=start_browser_session(actor, keep=said.keep))
 
     return _finish(token, wish, origin, start)
 
@@ -144,7 +144,9 @@ def ask_passkey(wish: PasskeyAsk, actor: Actor | None) -> PasskeyOptions:
 
 def enter_by_passkey(wish: PasskeyAnswer, origin: Origin, onward: Onward) -> Entry:
     """Sign a browser in by a passkey alone, which has proven who used it. Raises Unauthenticated, Limited."""
-    return _by_passkey(wish, origin, lambda actor: Entry(actor.email, onward, secret=start_browser_session(actor)))
+    return _by_passkey(
+        wish, origin, lambda actor: Entry(actor.email, onward, secret=start_browser_session(actor, keep=onward.keep))
+    )
 
 
 def enter_program_by_passkey(wish: PasskeyAnswer, origin: Origin) -> TokenGrant:
