@@ -45,6 +45,7 @@ DEEDS = [
     ("DELETE", f"/users/{NOBODY}/factors", None),
     ("DELETE", f"/users/{NOBODY}/sessions", None),
     ("POST", f"/users/{NOBODY}/password-resets", None),
+    ("POST", f"/users/{NOBODY}/impersonation", {"reason": "help"}),
     ("POST", "/roles", {"name": "Mine", "permissions": []}),
     ("PATCH", f"/roles/{NOBODY}", {"permissions": []}),
     ("DELETE", f"/roles/{NOBODY}", None),

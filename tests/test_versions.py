@@ -62,6 +62,7 @@ WITHOUT_VERSION = {
     ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
     ("DELETE", f"{USER}/factors"): "all of them, whichever there are by now",
     ("DELETE", f"{USER}/tokens"): "all of them, whichever there are by now",
+    ("DELETE", "/impersonation"): "the session that asks",
     ("DELETE", "/trash"): "all that is in it, whatever it is by now",
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
@@ -78,7 +79,7 @@ STATE_DECIDES = {
     "accounts_pages.suspend_user", "accounts_pages.restore_user",
     "accounts_pages.send_reset", "accounts_pages.end_user_session", "accounts_pages.end_user_sessions",
     "invitations_pages.resend_invitation", "tokens_pages.revoke_token", "tokens_pages.revoke_user_tokens",
-    "grants_pages.put_file_grant", "grants_pages.put_folder_grant",
+    "grants_pages.put_file_grant", "grants_pages.put_folder_grant", "impersonations_pages.impersonate_user",
     "grants_pages.delete_file_grant", "grants_pages.delete_folder_grant",
     "members_pages.add_member", "members_pages.set_member", "members_pages.remove_member",
 }  # fmt: skip

@@ -96,6 +96,9 @@ class Settings(BaseModel):
     session_idle_hours: int = Field(336, ge=1, le=8760, description="hours until an unused sign-in ends")
     session_brief_hours: int = Field(24, ge=1, le=8760, description="the same of a browser that was not to remember it")
     session_life_days: int = Field(90, ge=1, le=365, description="days until any sign-in ends, however much it is used")
+    impersonation_mail: Literal["sent", "off"] = Field(
+        "sent", description="sent or off: a mail to whom somebody acted as"
+    )
     account_retention_days: int = Field(30, ge=1, le=3650, description="days until deleted accounts are erased")
     scrub_bytes: int = Field(20 * 10**9, ge=1, description="stored bytes that are read again each night")
 

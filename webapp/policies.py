@@ -41,6 +41,7 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "mails.write": ("Send a test mail to oneself", frozenset({ADMIN})),
     "users.read": ("See all accounts, their roles and sign-ins", frozenset({MANAGER, ADMIN})),
     "users.write": ("Make, change, suspend, restore and delete accounts, end their sessions", frozenset({ADMIN})),
+    "users.impersonate": ("Act as somebody else for half an hour, for a reason that is told", frozenset({ADMIN})),
     "invitations.read": ("See who is invited", frozenset({MANAGER, ADMIN})),
     "invitations.write": ("Invite people, with roles that allow no more than one's own", frozenset({MANAGER, ADMIN})),
     "groups.read": ("See all groups and who is in them", frozenset({MANAGER, ADMIN})),
@@ -62,8 +63,10 @@ class Level(IntEnum):
 NEEDED = {"files.read": Level.VIEWER, "files.write": Level.EDITOR, "files.share": Level.MANAGER}
 
 # What no personal token may do: prove who one is, act as others, and keep a stream open, which ends with a session.
-NO_SCOPES = frozenset({"account.secure", "events.read"})
+NO_SCOPES = frozenset({"account.secure", "events.read", "users.impersonate"})
 SCOPES = frozenset(PERMISSIONS) - NO_SCOPES
+# What nobody may do who acts as somebody else: prove who that is, go on to a third person, see or exchange secrets.
+NOT_ACTING = frozenset({"account.secure", "users.impersonate", "webhooks.write"})
 
 # slug: (name, what it is for)
 BUILT_IN: dict[str, tuple[str, str]] = {
@@ -85,6 +88,17 @@ def permissions_of(roles: frozenset[str], held: Iterable[str] = ()) -> frozenset
 
 
 @dataclass(frozen=True, slots=True)
+class Impersonator:
+    """Who really acts while somebody acts as another person, and until when."""
+
+    id: int
+    uuid: UUID
+    email: str
+    name: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who acts, from where, in which request: all that a service knows of its caller."""
 
@@ -103,6 +117,7 @@ class Actor:
     request_id: str | None = None
     token_id: int | None = None  # of the personal token that asks
     root: int | None = None  # internal id of the folder that a token is limited to
+    impersonator: Impersonator | None = None
     scopes: frozenset[str] | None = field(default=None)  # None: all that the roles allow
     proven_at: datetime | None = None  # when the session's owner last showed who they are,
     second_factor: bool = False  # whether by more than a password

@@ -192,6 +192,21 @@ def test_axe_finds_nothing_before_signing_in(
     assert axe_faults(page) == []
 
 
+def test_the_banner_of_who_acts_as_somebody_else_is_sound_on_every_size(
+    axe: None, member: Callable[..., Page], addresses: dict[str, str]
+) -> None:
+    for size in SIZES:
+        page = member("dark", size)
+        page.goto(addresses["user"])
+        page.fill("[name=reason]", "They cannot find their files")
+        page.get_by_role("button", name="Act as Noor").click()
+        expect(page.get_by_text("you act as Noor")).to_be_visible()
+        assert axe_faults(page) == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= SIZES[size][0]
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_text("You are yourself again")).to_be_visible()
+
+
 def test_the_page_of_the_api_works_under_the_same_policy(page: Page, vault: RunningVault) -> None:
     page.goto(f"{vault.url}/api/docs")
     expect(page.locator(".opblock").first).to_be_visible(timeout=30_000)

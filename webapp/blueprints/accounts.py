@@ -8,7 +8,7 @@ from flask_babel import ngettext
 from werkzeug.wrappers import Response
 
 from webapp.errors import Conflict, HoldfastError, Refused, Stale
-from webapp.http.accountrows import AccountForm, account_page, ask_again, form_page, list_page, merge_account
+from webapp.http.accountrows import AccountForm, ask_again, form_page, list_page, merge_account, show_account_page
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
 from webapp.http.guard import current_actor, guard
@@ -19,7 +19,6 @@ from webapp.services import accounts, standings
 from webapp.services.accounts import AccountChange, AccountFilter, AccountView, NewAccount
 from webapp.services.cursors import Page
 from webapp.services.sessions import SessionFilter, SessionView
-from webapp.services.tokens import TokenFilter
 
 pages = Blueprint("accounts_pages", __name__)
 api = Blueprint("accounts_api", __name__)
@@ -150,7 +149,7 @@ def create_user_page() -> Answer:
 @guard("users.read")
 def show_user_page(user_id: UUID) -> str:
     """One account: profile, roles, quota, sign-ins, what can be done."""
-    return _page(user_id)
+    return show_account_page(user_id)
 
 
 @pages.post("/admin/users/<uuid:user_id>", endpoint="change_user")
@@ -163,7 +162,7 @@ def change_user_page(user_id: UUID) -> Answer:
     except Stale:
         return merge_account(accounts.show_user(actor, user_id))
     except HoldfastError as error:
-        return _page(user_id, error), error.status
+        return show_account_page(user_id, error), error.status
     flash(_("Saved."), "success")
     return redirect(url_for(".show_user", user_id=user_id))
 
@@ -175,7 +174,7 @@ def suspend_user_page(user_id: UUID) -> Answer:
     try:
         standings.suspend_user(current_actor(), user_id)
     except (Conflict, Refused) as error:
-        return _page(user_id, error), error.status
+        return show_account_page(user_id, error), error.status
     flash(_("The account is suspended and signed out everywhere."), "success")
     return redirect(url_for(".show_user", user_id=user_id))
 
@@ -187,7 +186,7 @@ def restore_user_page(user_id: UUID) -> Answer:
     try:
         standings.restore_user(current_actor(), user_id)
     except (Conflict, Refused) as error:
-        return _page(user_id, error), error.status
+        return show_account_page(user_id, error), error.status
     flash(_("The account is restored."), "success")
     return redirect(url_for(".show_user", user_id=user_id))
 
@@ -202,7 +201,7 @@ def delete_user_page(user_id: UUID) -> Answer:
     except Stale:
         return ask_again(accounts.show_user(actor, user_id))
     except (Conflict, Refused) as error:
-        return _page(user_id, error), error.status
+        return show_account_page(user_id, error), error.status
     flash(_("The account is deleted. It can be restored for a while."), "success")
     return redirect(url_for(".list_users"))
 
@@ -215,7 +214,7 @@ def send_reset_page(user_id: UUID) -> Answer:
     try:
         standings.send_reset(current_actor(), user_id)
     except (Conflict, Refused) as error:
-        return _page(user_id, error), error.status
+        return show_account_page(user_id, error), error.status
     flash(_("The mail is on its way. Its link is good for a day."), "success")
     return redirect(url_for(".show_user", user_id=user_id))
 
@@ -236,11 +235,3 @@ def end_user_session_page(user_id: UUID, session_id: UUID) -> Response:
     standings.end_user_session(current_actor(), user_id, session_id)
     flash(_("That device is signed out."), "success")
     return redirect(url_for(".show_user", user_id=user_id))
-
-
-def _page(user_id: UUID, error: HoldfastError | None = None) -> str:
-    actor = current_actor()
-    account = accounts.show_user(actor, user_id)
-    signed_in = standings.list_user_sessions(actor, user_id, SessionFilter(limit=100))
-    tokens = standings.list_user_tokens(actor, user_id, TokenFilter(limit=100))
-    return account_page(account, signed_in, tokens, error)

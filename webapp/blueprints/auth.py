@@ -1,12 +1,21 @@
 """Signing in and out: pages for people, tokens for programs; the page that makes the first administrator."""
 
-from flask import Blueprint, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from webapp.config import current_settings
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
-from webapp.http.entries import carry_device, carry_session, device_origin, go_in, onward
+from webapp.http.entries import (
+    carry_device,
+    carry_own_again,
+    carry_session,
+    device_origin,
+    end_kept_own,
+    go_in,
+    onward,
+)
 from webapp.http.guard import current_actor, guard, maybe_actor, origin_of_request, public
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
@@ -73,7 +82,10 @@ def home() -> Response:
 @pages.get("/sign-in")
 @public
 def sign_in_form() -> Page:
-    """The sign-in form; who is signed in already goes on."""
+    """The sign-in form; who is signed in already goes on, who acted as somebody else is themselves again."""
+    if maybe_actor() is None and carry_own_again():
+        flash(_("You are yourself again."), "success")
+        return redirect(url_for("files_pages.list_files"))
     return redirect(onward(request.args.get("next"))) if maybe_actor() else _sign_in_page()
 
 
@@ -94,6 +106,7 @@ def sign_in() -> Page:
 def sign_out() -> Response:
     """End the session; copies of its cookie are dead at once."""
     sessions.end_own_session(current_actor())
+    end_kept_own()
     session.clear()
     return redirect(url_for("auth_pages.sign_in_form"))
 

@@ -56,6 +56,8 @@ def end_session_page(session_id: UUID) -> Response:
 
 def _row(session: SessionView) -> dict[str, object]:
     device, icon = device_of(session.agent, session.kind)
+    if session.impersonated:
+        device, icon = _("An administrator, acting as you"), "user-shield"
     return {
         "id": session.id, "device": device, "icon": icon, "address": session.address or "", "current": session.current,
         "seen": session.seen_at, "seen_text": ago(session.seen_at), "seen_exact": exact(session.seen_at),

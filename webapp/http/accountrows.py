@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from flask import render_template, request, url_for
 from flask_babel import format_decimal
@@ -17,12 +18,13 @@ from webapp.http.merges import Answer, choice, merge_page
 from webapp.http.rolerows import role_words
 from webapp.http.rows import form_of
 from webapp.http.tokenrows import token_rows
-from webapp.services.accounts import AccountChange, AccountFilter, AccountView, Roles
+from webapp.services.accounts import AccountChange, AccountFilter, AccountView, Roles, show_user
 from webapp.services.cursors import Page
 from webapp.services.inputs import Input, split_commas
 from webapp.services.roles import assignable_roles
-from webapp.services.sessions import SessionView
-from webapp.services.tokens import TokenView
+from webapp.services.sessions import SessionFilter, SessionView
+from webapp.services.standings import list_user_sessions, list_user_tokens
+from webapp.services.tokens import TokenFilter, TokenView
 from webapp.services.users import Email, Name
 
 GB = 10**9
@@ -91,6 +93,14 @@ def account_page(
         rows=[_session(account, session) for session in sessions.items],
         tokens=token_rows(tokens),
     )
+
+
+def show_account_page(user_id: UUID, error: HoldfastError | None = None) -> str:
+    """One account by its id, with what was typed where it was refused. Raises Missing."""
+    actor = current_actor()
+    account = show_user(actor, user_id)
+    signed_in = list_user_sessions(actor, user_id, SessionFilter(limit=100))
+    return account_page(account, signed_in, list_user_tokens(actor, user_id, TokenFilter(limit=100)), error)
 
 
 def form_page(error: HoldfastError | None = None) -> str:

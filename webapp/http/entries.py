@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from webapp.config import current_settings
 from webapp.http.guard import maybe_actor, origin_of_request, safe_path
 from webapp.services.devices import LIFE, remember_device
-from webapp.services.sessions import Origin, end_own_session
+from webapp.services.sessions import Origin, actor_of_cookie, end_own_session
 from webapp.services.steps import Entry
 from webapp.services.users import email_key
 
@@ -50,6 +50,30 @@ def carry_session(secret: str, *, keep: bool) -> None:
     session.clear()
     session["sid"] = secret
     session.permanent = keep
+
+
+def carry_acting(secret: str) -> None:
+    """Give the browser the session of somebody else, and keep its own to come back to."""
+    own, kept = session["sid"], session.permanent
+    carry_session(secret, keep=False)
+    session["own"], session["own_kept"] = own, kept
+
+
+def carry_own_again() -> bool:
+    """Give the browser its own session back; False where there is none, or where it ended."""
+    own, kept = session.get("own"), bool(session.get("own_kept"))
+    if not isinstance(own, str) or actor_of_cookie(own, origin_of_request()) is None:
+        return False
+    carry_session(own, keep=kept)
+    return True
+
+
+def end_kept_own() -> None:
+    """End the session that was kept, because the browser signs out."""
+    own = session.get("own")
+    actor = actor_of_cookie(own, origin_of_request()) if isinstance(own, str) else None
+    if actor is not None:
+        end_own_session(actor)
 
 
 def carry_device(email: str) -> None:

@@ -114,7 +114,9 @@ def refuse_unready(actor: Actor) -> None:
 
 
 def refuse_stale(actor: Actor) -> None:
-    """Raise StepUp where the session was proven more than a quarter of an hour ago."""
+    """Raise StepUp where the session was proven more than a quarter of an hour ago, Refused for who acts as another."""
+    if actor.impersonator is not None:
+        raise Refused("Not while you act as somebody else.", code="acting")
     if not confirmations.proven_lately(actor):
         raise StepUp("Confirm that it is you: the last proof is more than 15 minutes old.")
 

@@ -33,6 +33,8 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("user.created", _l("Created")), ("user.changed", _l("Changed")), ("user.roles_changed", _l("Roles changed")),
         ("user.suspended", _l("Suspended")),
         ("user.restored", _l("Restored")), ("user.deleted", _l("Deleted")), ("user.erased", _l("Erased")),
+        ("user.impersonated", _l("Somebody acts as them")),
+        ("user.impersonation_ended", _l("Nobody acts as them any more")),
     )),
     ("registration", _l("Registrations"), (
         ("registration.asked", _l("Asked for")), ("registration.confirmed", _l("Confirmed")),

@@ -28,6 +28,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "registration": {
         "open": _l("Open to everybody"), "invitation": _l("By invitation"), "closed": _l("Closed"),
     },
+    "impersonation_mail": {"sent": _l("Sent"), "off": _l("Not sent")},
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ _COLUMNS = (
 
 def any_accounts() -> Select[Any]:
     """All that were not erased, deleted ones too."""
-    seen = any_state(Session, func.max(Session.seen_at)).where(Session.user_id == User.id)
+    seen = any_state(Session, func.max(Session.seen_at)).where(Session.user_id == User.id, Session.parent_id.is_(None))
     columns = (*_COLUMNS, seen.correlate(User).scalar_subquery().label("seen_at"))
     return any_state(User, *columns).join(Quota, Quota.user_id == User.id).where(User.erased_at.is_(None))
 

@@ -18,7 +18,17 @@ from webapp.models.record import BIG, DOCUMENT, BigInt, Moment, any_state
 HAPPENINGS: dict[str, tuple[str, ...]] = {
     "file": ("created", "replaced", "renamed", "moved", "described", "trashed", "restored", "purged", "damaged"),
     "folder": ("created", "renamed", "moved"),
-    "user": ("created", "changed", "roles_changed", "suspended", "restored", "deleted", "erased"),
+    "user": (
+        "created",
+        "changed",
+        "roles_changed",
+        "suspended",
+        "restored",
+        "deleted",
+        "erased",
+        "impersonated",
+        "impersonation_ended",
+    ),
     "registration": ("asked", "confirmed"),
     "invitation": ("created", "sent_again", "accepted", "deleted"),
     "email": ("change_asked",),
@@ -44,7 +54,8 @@ EVENTS = frozenset(f"{kind}.{what}" for kind, happenings in HAPPENINGS.items() f
 
 
 class AuditEntry(Base):
-    """One event. `actor_id` is None for the system; `changes` maps a field to [before, after]."""
+    """One event. `actor_id` is None for the system, `impersonator_id` who acted as that person, `token_id` the personal
+    token that was used; `changes` maps a field to [before, after]."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (
@@ -56,6 +67,8 @@ class AuditEntry(Base):
     created_at: Mapped[Moment]
     event: Mapped[str] = mapped_column(String(60))
     actor_id: Mapped[BigInt | None]
+    impersonator_id: Mapped[BigInt | None]
+    token_id: Mapped[BigInt | None]
     target_type: Mapped[str] = mapped_column(String(30))
     target_uuid: Mapped[UUID | None] = mapped_column(Uuid)
     changes: Mapped[dict[str, Any]] = mapped_column(DOCUMENT)

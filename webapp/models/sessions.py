@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Update,
     and_,
+    bindparam,
     cast,
     exists,
     false,
@@ -18,13 +19,13 @@ from sqlalchemy import (
     or_,
     update,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
 from webapp.models.factors import HAS_FACTOR
 from webapp.models.groups import Group, GroupMember
-from webapp.models.record import BIG, MaybeMoment, Moment, Record, any_state, live
+from webapp.models.record import BIG, BigInt, MaybeMoment, Moment, Record, any_state, live
 from webapp.models.roles import Role, RolePermission
 from webapp.models.users import User, UserRole
 
@@ -40,6 +41,7 @@ class Session(Record, Base):
     secret_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # sha-256 of the cookie's random id
     expires_at: Mapped[Moment]
     seen_at: Mapped[Moment]
+    parent_id: Mapped[BigInt | None]  # of the session of who acts as this person; it ends with that
     brief: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # ends sooner when unused
     address: Mapped[str | None] = mapped_column(EncryptedText("sessions.address", personal=True))
     agent: Mapped[str | None] = mapped_column(EncryptedText("sessions.agent", personal=True))
@@ -93,14 +95,28 @@ OWNER = (
 )  # fmt: skip
 
 
+_parent, _boss = aliased(Session), aliased(User)
+_BOSS = (
+    Session.parent_id, _boss.id.label("boss_id"), _boss.uuid.label("boss_uuid"), _boss.email.label("boss_email"),
+    _boss.name.label("boss_name"), _parent.created_at.label("parent_started_at"),
+    _parent.seen_at.label("parent_seen_at"), _parent.expires_at.label("parent_expires_at"),
+    _parent.brief.label("parent_brief"),
+)  # fmt: skip
+
+
 def live_identity() -> Select[Any]:
-    """Columns of a living session and its living, unsuspended user with roles and groups: what an actor is made of."""
+    """Columns of a living session and its living, unsuspended user with roles and groups: what an actor is made of.
+    Where somebody acts as that user, their own session and account live, too."""
+    own = and_(_parent.id.is_not(None), _parent.deleted_at.is_(None), _boss.deleted_at.is_(None),
+               _boss.suspended_at.is_(None))  # fmt: skip
     return (
         live(Session, Session.id.label("session_id"), Session.uuid.label("session_uuid"), Session.kind, Session.seen_at,
              Session.expires_at, Session.created_at.label("started_at"), Session.brief, Session.proven_at,
-             Session.second_factor, *OWNER)
+             Session.second_factor, *_BOSS, *OWNER)
         .join(User, User.id == Session.user_id)
-        .where(User.deleted_at.is_(None), User.suspended_at.is_(None))
+        .outerjoin(_parent, _parent.id == Session.parent_id)
+        .outerjoin(_boss, _boss.id == _parent.user_id)
+        .where(or_(Session.parent_id.is_(None), own), User.deleted_at.is_(None), User.suspended_at.is_(None))
     )  # fmt: skip
 
 
@@ -114,6 +130,11 @@ class Ends(NamedTuple):
     life: datetime
 
 
+def live_held_by() -> Select[Any]:
+    """Roles and permissions of the unsuspended account `boss_id`."""
+    return live(User, *OWNER).where(User.id == bindparam("boss_id"), User.suspended_at.is_(None))
+
+
 def goes_on(ends: Ends) -> Any:
     """Whether a sign-in has not run out."""
     used = or_(and_(Session.brief.is_(False), Session.seen_at > ends.idle), Session.seen_at > ends.brief)
@@ -124,15 +145,17 @@ def live_sessions_of(user_id: int, ends: Ends) -> Select[Any]:
     """Columns of the user's sign-ins that have neither ended nor run out, newest activity first."""
     return (
         live(Session, Session.id, Session.uuid, Session.kind, Session.created_at, Session.seen_at, Session.expires_at,
-             Session.address, Session.agent, Session.brief, Session.version)
+             Session.address, Session.agent, Session.brief, Session.parent_id, Session.version)
         .where(Session.user_id == user_id, goes_on(ends))
         .order_by(Session.seen_at.desc(), Session.id.desc())
     )  # fmt: skip
 
 
 def any_last_sessions_of(user_id: int, count: int) -> Select[Any]:
-    """Where the user's last sign-ins came from, ended ones too."""
-    chosen = any_state(Session, Session.address, Session.agent).where(Session.user_id == user_id)
+    """Where the user's last sign-ins came from, ended ones too; not those of who acted as them."""
+    chosen = any_state(Session, Session.address, Session.agent).where(
+        Session.user_id == user_id, Session.parent_id.is_(None)
+    )
     return chosen.order_by(Session.id.desc()).limit(count)
 
 

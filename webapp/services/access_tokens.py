@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from datetime import timedelta
 from functools import lru_cache
 from uuid import UUID
 
@@ -32,13 +33,13 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 _verified: Memory[str, Claims] = Memory(max_age=900, size=4096)
 
 
-def issue_access_token(user: UUID, session: UUID) -> str:
-    """A token of this session, signed with the first of JWT_KEYS, good for ACCESS_TOKEN_LIFE."""
+def issue_access_token(user: UUID, session: UUID, life: timedelta | None = None) -> str:
+    """A token of this session, signed with the first of JWT_KEYS, good for ACCESS_TOKEN_LIFE unless said otherwise."""
     settings, moment = current_settings(), int(time.time())
     keys = _keys()
     claims = {
         "iss": settings.origin, "aud": audience(), "sub": str(user), "sid": str(session), "typ": "access",
-        "iat": moment, "nbf": moment, "exp": moment + int(settings.access_token_life.total_seconds()),
+        "iat": moment, "nbf": moment, "exp": moment + int((life or settings.access_token_life).total_seconds()),
         "jti": uuid4().hex,
     }  # fmt: skip
     return jwt.encode({"alg": ALGORITHM, "kid": keys.keys[0].kid}, claims, keys.keys[0], algorithms=[ALGORITHM])

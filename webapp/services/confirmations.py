@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from webapp.db import transactional
-from webapp.errors import Invalid
+from webapp.errors import Invalid, Refused
 from webapp.infra.clock import now
 from webapp.policies import Actor, require
 from webapp.services import attempts
@@ -46,8 +46,10 @@ def ways_to_confirm(actor: Actor) -> list[str]:
 
 
 def confirm(actor: Actor, wish: Confirmation) -> None:
-    """The session counts as proven from now on. Raises Invalid for a wrong proof, Limited."""
+    """The session counts as proven from now on. Raises Invalid for a wrong proof, Limited, Refused for an impersonator."""
     require(actor, "account.read")
+    if actor.impersonator is not None:
+        raise Refused("Nobody confirms to be somebody else.", code="acting")
     if wish.method == "password":
         if wish.password is None:
             raise Invalid.field("password", "missing", "Give your password.")

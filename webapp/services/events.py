@@ -58,6 +58,8 @@ def record(
             created_at=moment,
             event=event,
             actor_id=actor.id or None,
+            impersonator_id=actor.impersonator.id if actor.impersonator else None,
+            token_id=actor.token_id,
             target_type=target.type,
             target_uuid=target.uuid,
             changes=listed,

@@ -172,7 +172,8 @@ def _path(folders: dict[int, Any], folder_id: int | None) -> str:
 
 
 def _activity(user_id: int) -> Things:
-    columns = (AuditEntry.created_at, AuditEntry.event, AuditEntry.target_type, AuditEntry.target_uuid)
+    columns = (AuditEntry.created_at, AuditEntry.event, AuditEntry.target_type, AuditEntry.target_uuid,
+               AuditEntry.impersonator_id.is_not(None).label("by_somebody_else"))  # fmt: skip
     rows = read_rows(any_state(AuditEntry, *columns).where(AuditEntry.actor_id == user_id).order_by(AuditEntry.id))
     return [dict(row._mapping) for row in rows]
 

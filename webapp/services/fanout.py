@@ -40,8 +40,10 @@ def deliveries_of(
     wanted = [(number, name) for number, name, filters in _filters(event) if matches(event, filters)]
     if not wanted:
         return []
-    data = {"actor": {"id": actor.uuid, "name": actor.name} if actor.id else None, "target": target, "changes": changes,
-            "request_id": actor.request_id}  # fmt: skip
+    who = {"id": actor.uuid, "name": actor.name} if actor.id else None
+    data: dict[str, Any] = {"actor": who, "target": target, "changes": changes, "request_id": actor.request_id}
+    if actor.impersonator:
+        data["impersonator"] = {"id": actor.impersonator.uuid, "name": actor.impersonator.name}
     payload, event_uuid = payload_of(event, moment, data), uuid7()
     return [delivery_row(number, name, event, event_uuid, payload, moment) for number, name in wanted]
 

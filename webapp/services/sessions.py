@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,8 +17,8 @@ from webapp.errors import Missing, Stale, Unauthenticated
 from webapp.infra.clock import now
 from webapp.infra.memory import Memory
 from webapp.models.record import change_rows, live
-from webapp.models.sessions import Session, live_identity, live_sessions_of, session_proven
-from webapp.policies import Actor, permissions_of
+from webapp.models.sessions import Session, live_held_by, live_identity, live_sessions_of, session_proven
+from webapp.policies import ADMIN, NOT_ACTING, Actor, Impersonator, permissions_of
 from webapp.services.access_tokens import read_access_token
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
@@ -27,6 +27,7 @@ from webapp.services.presence import note_presence
 from webapp.services.timeouts import session_end, session_ends
 
 BROWSER, PROGRAM = "browser", "program"
+ACTING = timedelta(minutes=30)  # that somebody acts as somebody else, at most
 BY_SECRET = live_identity().where(Session.secret_hash == bindparam("key"), Session.kind == BROWSER)
 BY_UUID = live_identity().where(Session.uuid == bindparam("key"), Session.kind == PROGRAM)
 BY_ID = live_identity().where(Session.id == bindparam("key"))
@@ -66,6 +67,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str] | None = None
     root: int | None = None
     networks: tuple[str, ...] = ()
+    impersonator: Impersonator | None = None
 
 
 class SessionFilter(Input):
@@ -76,7 +78,7 @@ class SessionFilter(Input):
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A session as its owner sees it; `current` is the one that asks."""
+    """A session as its owner sees it; `current` is the one that asks, `impersonated` that of who acts as them."""
 
     id: UUID
     kind: str
@@ -86,6 +88,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime
     expires_at: datetime
     current: bool
+    impersonated: bool
     version: int
 
 
@@ -120,15 +123,15 @@ def actor_of(identity: Identity, origin: Origin) -> Actor:
         permissions=identity.permissions, groups=identity.groups, session_id=identity.session_id,
         locale=identity.locale, time_zone=identity.time_zone, address=origin.address, agent=origin.agent,
         request_id=origin.request_id, token_id=identity.token_id, scopes=identity.scopes, root=identity.root,
-        proven_at=identity.proven_at, second_factor=identity.second_factor, has_factor=identity.has_factor,
-        asks_factor=identity.asks_factor,
+        impersonator=identity.impersonator, proven_at=identity.proven_at, second_factor=identity.second_factor,
+        has_factor=identity.has_factor, asks_factor=identity.asks_factor,
     )  # fmt: skip
 
 
 def identity_from(row: Any) -> Identity:
     """The identity in a row of `live_identity` or `live_token_owner`."""
     known = row._mapping
-    roles, held = (frozenset((text or "").split(",")) - {""} for text in (row.roles, row.permissions))
+    roles, held = _held(row)
     groups = frozenset(int(number) for number in (row.groups or "").split(",") if number)
     fields = {name: known[name] for name in Identity.__struct_fields__ if name in known}
     fields |= {name: bool(known[name]) for name in ("has_factor", "asks_factor")}  # SQLite says 0 and 1
@@ -136,7 +139,29 @@ def identity_from(row: Any) -> Identity:
         fields["expires_at"] = min(row.expires_at, session_end(row.started_at, row.seen_at, brief=row.brief))
     if "scopes" in known:
         fields |= {"scopes": frozenset(known["scopes"]), "networks": tuple(known["networks"])}
-    return Identity(**fields | {"roles": roles, "permissions": permissions_of(roles, held), "groups": groups})
+    permissions = permissions_of(roles, held)
+    identity = Identity(**fields | {"roles": roles, "permissions": permissions, "groups": groups})
+    return _acted(identity, row) if known.get("parent_id") else identity
+
+
+def _held(row: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Roles and permissions of a row of OWNER's columns."""
+    roles, permissions = (frozenset((text or "").split(",")) - {""} for text in (row.roles, row.permissions))
+    return roles, permissions
+
+
+def _acted(identity: Identity, row: Any) -> Identity:
+    """The same where somebody else acts: at most what both may do, for half an hour, and while they may do that. What
+    the person's roles ask for, the other has shown for themselves."""
+    ends = session_end(row.parent_started_at, row.parent_seen_at, brief=row.parent_brief)
+    until = min(identity.expires_at, row.parent_expires_at, ends, row.started_at + ACTING)
+    boss = read_row(live_held_by(), {"boss_id": row.boss_id})
+    allowed = permissions_of(*_held(boss)) if boss else frozenset()
+    if "users.impersonate" not in allowed or ADMIN in identity.roles:
+        until = row.started_at
+    who = Impersonator(row.boss_id, row.boss_uuid, row.boss_email, row.boss_name, until)
+    return msgspec.structs.replace(identity, expires_at=until, impersonator=who, asks_factor=False,
+                                   permissions=identity.permissions & allowed - NOT_ACTING)  # fmt: skip
 
 
 def forget_identities() -> None:
@@ -193,6 +218,19 @@ def actor_now(actor: Actor) -> Actor:
     identity = identity_from(row)
     return replace(actor, proven_at=identity.proven_at, second_factor=identity.second_factor,
                    has_factor=identity.has_factor, asks_factor=identity.asks_factor)  # fmt: skip
+
+
+def start_acting(actor: Actor, user_id: int, secret: str | None) -> Session:
+    """A session of another account that hangs on the actor's own: of a browser with this secret, or of a program
+    without one. Must run inside a transaction.
+    """
+    moment = now()
+    session = Session(user_id=user_id, kind=BROWSER if secret else PROGRAM, seen_at=moment, address=actor.address,
+                      secret_hash=hash_of(secret) if secret else None, expires_at=moment + ACTING, brief=True,
+                      agent=(actor.agent or "")[:400], parent_id=actor.session_id)  # fmt: skip
+    db.session.add(session)
+    db.session.flush()
+    return session
 
 
 def list_sessions(actor: Actor, wish: SessionFilter) -> Page[SessionView]:
@@ -265,11 +303,13 @@ def _start(actor: Actor, kind: str, secret_hash: str | None, *, brief: bool = Fa
 
 def _end(actor: Actor, *criteria: Any, reason: str = "signed out") -> int:
     statement = change_rows(Session, Session.deleted_at.is_(None), *criteria, deleted_at=now())
-    statement = statement.returning(Session.uuid, Session.user_id)
+    statement = statement.returning(Session.id, Session.uuid, Session.user_id)
     ended = db.session.execute(statement, execution_options={"synchronize_session": False}).all()
-    for uuid, owner_id in ended:
+    for _number, uuid, owner_id in ended:
         record(actor, "session.ended", Target("session", uuid, owner_id=owner_id), {"reason": (None, reason)})
     after_commit(forget_identities)
+    if ended:
+        _end(actor, Session.parent_id.in_([number for number, *_rest in ended]), reason="the session it hung on ended")
     return len(ended)
 
 
@@ -283,7 +323,7 @@ def _remembered(key: str | int | UUID, statement: Any, value: str | int | UUID) 
         identity = identity_from(row)
         for name in (key, row.session_id):
             _identities.put(name, identity, mark)
-        if identity.expires_at > now():
+        if identity.expires_at > now() and row.parent_id is None:
             note_presence(db.engine, row.session_id, row.seen_at, row.started_at, brief=row.brief)
     return identity if identity.expires_at > now() else None
 
@@ -292,4 +332,4 @@ def _view(row: Any, actor: Actor) -> SessionView:
     ends = min(row.expires_at, session_end(row.created_at, row.seen_at, brief=row.brief))
     return SessionView(id=row.uuid, kind=row.kind, address=row.address, agent=row.agent, created_at=row.created_at,
                        seen_at=row.seen_at, expires_at=ends, current=row.id == actor.session_id,
-                       version=row.version)  # fmt: skip
+                       impersonated=row.parent_id is not None, version=row.version)  # fmt: skip

@@ -31,6 +31,7 @@ GeneralRate = Annotated[str, RateText(60)]
 ManualRate = Annotated[str, RateText(30)]
 RareRate = Annotated[str, RateText(5)]
 Registration = Literal["open", "invitation", "closed"]
+ImpersonationMail = Literal["sent", "off"]
 Days = Annotated[int, Field(ge=1, le=3650)]
 Hours = Annotated[int, Field(ge=1, le=8760)]
 
@@ -50,6 +51,7 @@ class Values(Input):
     """What each setting may be."""
 
     registration: Registration
+    impersonation_mail: ImpersonationMail
     session_idle_hours: Hours
     session_brief_hours: Hours
     session_life_days: Annotated[int, Field(ge=1, le=365)]
@@ -73,6 +75,9 @@ ALL, HALF = ("rate_limit", 1.0), ("rate_limit", 0.5)
 SETTINGS = {
     "registration": Setting(
         "accounts", "Registration", "Who may make an account: anybody, those who were invited, or nobody."
+    ),
+    "impersonation_mail": Setting(
+        "accounts", "Mail about impersonation", "Whether people are told when an administrator acts as them."
     ),
     "session_idle_hours": Setting(
         "sessions", "Unused", "Until a browser or program that nobody uses is signed out.", "hours"
