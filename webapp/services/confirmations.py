@@ -46,7 +46,8 @@ def ways_to_confirm(actor: Actor) -> list[str]:
 
 
 def confirm(actor: Actor, wish: Confirmation) -> None:
-    """The session counts as proven from now on. Raises Invalid for a wrong proof, Limited, Refused for an impersonator."""
+    """The session counts as proven from now on. Raises Invalid for a wrong proof, Limited, Refused for who acts as
+    somebody else."""
     require(actor, "account.read")
     if actor.impersonator is not None:
         raise Refused("Nobody confirms to be somebody else.", code="acting")
