@@ -1,5 +1,5 @@
-"""Every route against everybody: nobody, a stranger, who was granted a level, the owner, staff. From the URL map, so
-that a new route without a row here fails.
+"""Every route against everybody: nobody, a stranger, who was granted a level, the owner, staff, a token without the
+scope. From the URL map, so that a new route without a row here fails.
 
 A row says what opens the route: `open` (nobody need sign in), `held` (its permission alone; whose the object is, the
 noun's own tests ask), or the level that it needs on the file or folder in its address.
@@ -28,12 +28,18 @@ ROWS: dict[str, dict[str, str]] = {
     "addresses_pages": {"open": "confirm_email confirm_email_form", "held": "change_email email_form"},
     "auth_api": {"open": "log_in refresh", "held": "log_out log_out_everywhere"},
     "auth_pages": {"open": "home set_up setup_form sign_in sign_in_form", "held": "sign_out"},
+    "confirmations_api": {"held": "confirm"},
+    "confirmations_pages": {"held": "confirm confirm_form"},
     "docs_api": {"open": "show_document"},
     "docs_pages": {"open": "show_docs"},
     "events_api": {"held": "list_events"},
     "events_pages": {"held": "list_events"},
     "exports_api": {"held": "create_export delete_account list_exports show_export show_export_content"},
     "exports_pages": {"held": "create_export delete_account download_export show_data"},
+    "factors_api": {"held": "confirm_totp create_passkey list_factors make_codes remove_factor rename_factor"
+                    " reset_factors show_factor start_passkey start_totp"},
+    "factors_pages": {"held": "confirm_totp create_passkey make_codes passkey_form remove_factor rename_factor"
+                      " reset_factors start_totp totp_form"},
     "files_api": {"held": "create_files list_files", "viewer": "download_content show_file",
                   "editor": "change_file replace_content trash_file"},
     "files_pages": {"held": "list_files upload_files", "viewer": "show_file",
@@ -83,6 +89,11 @@ ROWS: dict[str, dict[str, str]] = {
     "settings_pages": {"held": "change_settings show_settings"},
     "shared_api": {"held": "list_shared"},
     "shared_pages": {"held": "list_shared"},
+    "steps_api": {"open": "ask_passkey enter_by_passkey finish_step"},
+    "steps_pages": {"open": "enter_by_passkey finish_step step_form"},
+    "tokens_api": {"held": "change_token create_token list_tokens list_user_tokens revoke_token revoke_user_tokens"
+                   " show_token"},
+    "tokens_pages": {"held": "create_token list_tokens revoke_token revoke_user_tokens token_form"},
     "trash_api": {"held": "empty_trash list_trash", "trashed": "restore_file", "own": "purge_file"},
     "trash_pages": {"held": "empty_trash empty_trash_form list_trash", "trashed": "restore_file",
                     "own": "purge_file purge_file_form"},
@@ -121,7 +132,7 @@ class Column:
 
 @pytest.fixture
 def columns(app: Flask, person: Callable[..., Actor], bearer: Callable[[Actor], dict[str, str]]) -> list[Column]:
-    """A further one (a token without the scope, say) is one more line here."""
+    """Everybody who is somebody; the last one is a token of the owner's that may only see the own account."""
     empty_store()
     wishes = [
         ("stranger", "member", Level.NONE), ("viewer", "member", Level.VIEWER), ("editor", "member", Level.EDITOR),
@@ -133,7 +144,10 @@ def columns(app: Flask, person: Callable[..., Actor], bearer: Callable[[Actor], 
         actor = person(name, role=role)
         held = frozenset(p for p, (_, holders) in PERMISSIONS.items() if role in holders)
         made.append(Column(name, Vault(app, bearer(actor), actor), level, held))
-    return made
+    owner = next(column.vault for column in made if column.name == "owner")
+    token = good(owner.call("POST", "/tokens", json={"name": "Script", "scopes": ["account.read"]}), 201).json["token"]
+    script = Vault(app, {"Authorization": f"Bearer {token}"}, owner.actor)
+    return [*made, Column("token without the scope", script, Level.OWNER, frozenset({"account.read"}))]
 
 
 def grant_all(columns: list[Column], owner: Vault, path: str) -> None:
