@@ -164,13 +164,12 @@ def test_a_page_of_files_in_a_deep_tree_costs_as_many_statements_as_one_file(
     good(vault.call("PUT", f"/folders/{folders[0]}/grants", json={"email": stranger.email, "level": "viewer"}))
 
     def timing(who: Vault, path: str) -> int:
-        who.get("/users/me")
-        answer = good(who.call("GET", path))
-        return int(answer.headers["Server-Timing"].rsplit('desc="', 1)[1].rstrip('"'))
+        """The least of several: on a busy machine a second passes, and who asks is read again."""
+        answers = [good(who.call("GET", path)) for _ in range(4)]
+        return min(int(answer.headers["Server-Timing"].rsplit('desc="', 1)[1].rstrip('"')) for answer in answers)
 
     path = f"/files?folder_id={folder}"
-    timing(vault, path)
     assert timing(vault, path) == 1, "one's own cost nothing more"
-    assert timing(other_vault, path) <= 4
+    assert timing(other_vault, path) <= 3
     assert timing(vault, f"/files/{files[-1]}") == 1
     assert timing(other_vault, f"/files/{files[-1]}") == 2
