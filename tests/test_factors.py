@@ -234,6 +234,7 @@ def test_a_person_takes_the_second_step_on_a_page_and_goes_where_she_wanted(
     wrong = client.post("/sign-in/second-step", data=form)
     assert wrong.status_code == 401
     assert "This code is wrong." in wrong.text
+    assert "000 000" not in wrong.text
     done = client.post("/sign-in/second-step", data={**form, "code": app_code(secret)})
     assert (done.status_code, done.location) == (302, "/trash")
     assert client.get("/files").status_code == 200

@@ -7,10 +7,10 @@ from webapp.config import current_settings
 from webapp.errors import HoldfastError
 from webapp.http.answers import gives
 from webapp.http.entries import onward
+from webapp.http.factorrows import proof_form
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
-from webapp.http.rows import form_of
 from webapp.services import confirmations
 from webapp.services.confirmations import Confirmation, ConfirmationForm
 
@@ -52,7 +52,7 @@ def confirm_page() -> Page:
 
 def _page(error: HoldfastError | None = None) -> Page:
     methods = confirmations.ways_to_confirm(current_actor())
-    page = render_template("auth/confirm_identity.html", form=form_of(error), methods=methods,
+    page = render_template("auth/confirm_identity.html", form=proof_form(error), methods=methods,
                            next=request.values.get("next", ""), issuers=current_settings().oidc_issuers)  # fmt: skip
     if error is None:
         return page, 200

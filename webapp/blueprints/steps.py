@@ -7,10 +7,10 @@ from werkzeug.wrappers import Response
 from webapp.errors import HoldfastError, Unauthenticated
 from webapp.http.answers import gives
 from webapp.http.entries import carry_device, device_origin, go_in, pending_step
+from webapp.http.factorrows import proof_form
 from webapp.http.guard import maybe_actor, public
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
-from webapp.http.rows import form_of
 from webapp.services import steps
 from webapp.services.passkeys import PasskeyOptions
 from webapp.services.proofs import FactorProof
@@ -96,7 +96,7 @@ def _page(error: HoldfastError | None = None) -> Page:
     except Unauthenticated as over:
         flash(_(over.detail), "error")
         return redirect(url_for("auth_pages.sign_in_form"))
-    page = render_template("auth/second_step.html", form=form_of(error), email=due.email, methods=due.methods,
+    page = render_template("auth/second_step.html", form=proof_form(error), email=due.email, methods=due.methods,
                            token=token)  # fmt: skip
     if error is None:
         return page, 200

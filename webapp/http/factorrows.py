@@ -35,6 +35,13 @@ def factor_sections() -> dict[str, Any]:
     }
 
 
+def proof_form(error: HoldfastError | None) -> dict[str, Any]:
+    """What the form macros show of a proof that was none; a code is typed anew."""
+    form = form_of(error)
+    form["values"].pop("code", None)
+    return form
+
+
 def app_page(error: HoldfastError | None = None) -> str:
     """The picture that the app reads, the secret to type, and the field for its first code."""
     setup = totp.show_totp_setup(current_actor())
