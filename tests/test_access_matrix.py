@@ -60,6 +60,8 @@ ROWS: dict[str, dict[str, str]] = {
     "identities_api": {"held": "list_identities unlink_identity"},
     "identities_pages": {"open": "link_identity offer_link return_from_provider visit_provider",
                          "held": "unlink_identity"},
+    "impersonations_api": {"held": "end_impersonation impersonate_user"},
+    "impersonations_pages": {"held": "end_impersonation impersonate_user"},
     "invitations_api": {"held": "create_invitation delete_invitation list_invitations resend_invitation"
                         " show_invitation"},
     "invitations_pages": {"held": "create_invitation delete_invitation list_invitations resend_invitation"},

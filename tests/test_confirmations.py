@@ -129,6 +129,17 @@ def test_a_page_comes_back_and_a_form_to_the_page_it_stood_on(
     assert [e for e in events if e.startswith(("session.c", "user.s"))] == ["session.confirmed", "user.suspended"]
 
 
+def test_a_cookie_copied_before_is_dead_after(app: Flask, signed_in: Browser, admin: Actor) -> None:
+    browser, thief = signed_in(admin), app.test_client()
+    before = browser.get_cookie("session")
+    assert before is not None
+    form = {"csrf_token": csrf_of(browser.get("/account").text), "method": "password", "password": PASSWORD}
+    assert browser.post("/confirm-identity", data=form).status_code == 302
+    thief.set_cookie("session", before.value)
+    assert thief.get("/account").status_code in {302, 303}
+    assert browser.get("/account").status_code == 200
+
+
 @pytest.mark.parametrize("referer", ["https://evil.example/x", "//evil.example", "", "http://localhost//evil.example"])
 def test_no_referer_leads_off_the_site(signed_in: Browser, admin: Actor, referer: str) -> None:
     browser = signed_in(admin)

@@ -1,6 +1,6 @@
 """Step-up: showing once more that it is you, before what must not be a thief's."""
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request, session
 from werkzeug.wrappers import Response
 
 from webapp.config import current_settings
@@ -11,7 +11,7 @@ from webapp.http.factorrows import proof_form
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, takes
 from webapp.http.limiting import limited
-from webapp.services import confirmations
+from webapp.services import confirmations, sessions
 from webapp.services.confirmations import Confirmation, ConfirmationForm
 
 pages = Blueprint("confirmations_pages", __name__)
@@ -45,6 +45,8 @@ def confirm_page() -> Page:
     try:
         wish = read_form(ConfirmationForm)
         confirmations.confirm(current_actor(), wish.proof())
+        if "sid" in session:  # not for a program that posts a page's form
+            session["sid"] = sessions.renew_secret(current_actor())
     except HoldfastError as error:
         return _page(error)
     return redirect(onward(wish.next))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import bindparam, tuple_
+from sqlalchemy import bindparam, tuple_, update
 
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Missing, Stale, Unauthenticated
@@ -208,6 +208,16 @@ def note_proof(actor: Actor, *, second_factor: bool) -> None:
     if actor.session_id is not None:
         db.session.execute(session_proven(actor.session_id, now(), second_factor))
         after_commit(forget_identities)
+
+
+@transactional
+def renew_secret(actor: Actor) -> str:
+    """Another secret for the cookie of the actor's browser, in place of the one of before (ASVS 5.0, 7.2.4)."""
+    secret = secrets.token_urlsafe(32)
+    row = (Session.id == actor.session_id) & (Session.kind == BROWSER)
+    db.session.execute(update(Session).where(row).values(secret_hash=hash_of(secret)))
+    after_commit(forget_identities)
+    return secret
 
 
 def actor_now(actor: Actor) -> Actor:
