@@ -282,3 +282,12 @@ def test_the_box_of_the_sign_in_page_decides(app: Flask, member: Actor) -> None:
         newest = browser.get("/api/v1/sessions").json["items"][0]  # type: ignore[index]
         ends = datetime.fromisoformat(newest["expires_at"]) - datetime.fromisoformat(newest["created_at"])
         assert round(ends / HOURS) == hours
+
+
+def test_a_person_signs_out_everywhere_from_the_list(member: Actor, signed_in: Browser) -> None:
+    here, there = signed_in(member), signed_in(member)
+    page = here.get("/account/sessions").text
+    assert "Sign out everywhere" in page
+    answer = here.post("/account/sessions/end", data={"csrf_token": csrf_of(page)})
+    assert answer.headers["Location"] == "/sign-in"
+    assert [browser.get(ME).status_code for browser in (here, there)] == [401, 401]

@@ -45,6 +45,14 @@ def list_sessions_page() -> str:
     return render_template("sessions/index.html", rows=[_row(session) for session in page.items])
 
 
+@pages.post("/account/sessions/end")
+@guard("account.write", unready=True)
+def log_out_everywhere() -> Response:
+    """End all of them, this one too."""
+    sessions.end_all_sessions(current_actor())
+    return redirect(url_for("auth_pages.sign_in_form"))
+
+
 @pages.post("/account/sessions/<uuid:session_id>/end", endpoint="end_session")
 @guard("account.write")
 def end_session_page(session_id: UUID) -> Response:
