@@ -46,6 +46,7 @@ def run(connection: Connection) -> None:
             include_name=include_name,
             render_item=render_item,
             transaction_per_migration=False,
+            transactional_ddl=True,  # Alembic thinks that SQLite cannot, and lets others in between two statements
         )
         with context.begin_transaction():
             context.run_migrations()

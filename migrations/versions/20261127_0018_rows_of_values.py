@@ -49,5 +49,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop both. Values that were written or re-encrypted since then cannot be read by the version before."""
     op.drop_table("encryption_keys")
-    with op.batch_alter_table("jobs") as table:
-        table.drop_column("sealed")
+    op.drop_column("jobs", "sealed")

@@ -19,5 +19,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Forget it."""
-    with op.batch_alter_table("sessions") as table:
-        table.drop_column("brief")
+    op.drop_column("sessions", "brief")

@@ -24,7 +24,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them; sessions that hang on another end, so that nobody goes on as somebody else."""
     op.execute("UPDATE sessions SET deleted_at = updated_at WHERE parent_id IS NOT NULL AND deleted_at IS NULL")
-    for column in ("token_id", "impersonator_id"):  # not in a batch, whose copy of the table loses its triggers
+    for column in ("token_id", "impersonator_id"):  # a batch copies the table without its triggers
         op.drop_column("audit_entries", column)
-    with op.batch_alter_table("sessions") as table:
-        table.drop_column("parent_id")
+    op.drop_column("sessions", "parent_id")
