@@ -55,7 +55,7 @@ def confirm(actor: Actor, wish: Confirmation) -> None:
         if wish.password is None:
             raise Invalid.field("password", "missing", "Give your password.")
         prove_password(actor, wish.password, "password")
-        _note(actor)
+        _password_shown(actor)
     elif (fault := _try(actor, wish)) is not None:
         refuse_wrong(fault)
 
@@ -98,7 +98,7 @@ def _try(actor: Actor, wish: Confirmation) -> str | None:
 
 
 @transactional
-def _note(actor: Actor) -> None:
+def _password_shown(actor: Actor) -> None:
     attempts.forgive(email_key(actor.email), actor.address, f"session {actor.session_id}")
     _confirmed(actor, "password", second_factor=False)
 
