@@ -86,7 +86,7 @@ ROWS: dict[str, dict[str, str]] = {
     "security_api": {"held": "change_password"},
     "security_pages": {"held": "change_password show_security"},
     "sessions_api": {"held": "end_session list_sessions"},
-    "sessions_pages": {"held": "end_session list_sessions"},
+    "sessions_pages": {"held": "end_session list_sessions log_out_everywhere"},
     "settings_api": {"held": "change_settings show_settings"},
     "settings_pages": {"held": "change_settings show_settings"},
     "shared_api": {"held": "list_shared"},

@@ -280,9 +280,12 @@ def test_a_file_of_somebody_else_is_404_on_every_route(vault: Vault, other_vault
             continue
         theirs = file["id"] if "file_id" in rule.arguments else folder["id"]
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
-            options = (
-                {"json": {"name": "mine.txt"}} if method == "PATCH" else {"data": b"mine"} if method == "PUT" else {}
-            )
+            grant = {"email": vault.actor.email, "level": "manager"}
+            options: dict[str, Any] = {
+                "PATCH": {"json": {"name": "mine.txt"}},
+                "PUT": {"json": grant} if rule.rule.endswith("/grants") else {"data": b"mine"},
+                "DELETE": {"query_string": {"email": vault.actor.email}} if rule.rule.endswith("/grants") else {},
+            }.get(method, {})
             told = []
             for number in (theirs, str(uuid4())):
                 path = rule.rule.replace("/api/v1", "")

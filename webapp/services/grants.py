@@ -116,7 +116,7 @@ def put_grant(actor: Actor, noun: Noun, thing_id: UUID, wish: NewGrant, expected
                       **{"user_id" if isinstance(grantee, User) else "group_id": grantee.id})  # fmt: skip
         db.session.add(grant)
         db.session.flush()
-        _record(actor, "made", thing, grant, grantee, {"level": (None, wish.level)})
+        _note(actor, "grant.made", thing, grant, grantee, {"level": (None, wish.level)})
         if isinstance(grantee, User):
             _mail(actor, thing, grantee, wish.level)
     elif (grant.level, grant.expires_at) != (level, wish.expires_at):
@@ -124,7 +124,7 @@ def put_grant(actor: Actor, noun: Noun, thing_id: UUID, wish: NewGrant, expected
                    "expires_at": (_text(grant.expires_at), _text(wish.expires_at))}  # fmt: skip
         grant.level, grant.expires_at = level, wish.expires_at
         db.session.flush()
-        _record(actor, "changed", thing, grant, grantee, changes)
+        _note(actor, "grant.changed", thing, grant, grantee, changes)
     return _view(db.session.execute(live_grants(Grant.id == grant.id)).one())
 
 
@@ -140,7 +140,7 @@ def delete_grant(actor: Actor, noun: Noun, thing_id: UUID, wish: Grantee, expect
     check_version(grant.version, expected)
     grant.deleted_at = now()
     db.session.flush()
-    _record(actor, "removed", thing, grant, grantee, {"level": (Level(grant.level).name.lower(), None)})
+    _note(actor, "grant.removed", thing, grant, grantee, {"level": (Level(grant.level).name.lower(), None)})
 
 
 def _find(actor: Actor, noun: Noun, thing_id: UUID) -> _Thing:
@@ -170,12 +170,12 @@ def _to(grantee: User | Group) -> ColumnElement[bool]:
     return (Grant.user_id if isinstance(grantee, User) else Grant.group_id) == grantee.id
 
 
-def _record(
-    actor: Actor, what: str, thing: _Thing, grant: Grant, grantee: User | Group, changes: dict[str, tuple[Any, Any]]
+def _note(
+    actor: Actor, event: str, thing: _Thing, grant: Grant, grantee: User | Group, changes: dict[str, tuple[Any, Any]]
 ) -> None:
     kind, on = "user" if isinstance(grantee, User) else "group", str(thing.item.uuid)
     told = {**changes, kind: (str(grantee.uuid), str(grantee.uuid)), thing.noun: (on, on)}
-    record(actor, f"grant.{what}", Target("grant", grant.uuid, thing.item.name, thing.item.owner_id), told)
+    record(actor, event, Target("grant", grant.uuid, thing.item.name, thing.item.owner_id), told)
 
 
 def _mail(actor: Actor, thing: _Thing, user: User, level: str) -> None:
