@@ -65,6 +65,8 @@ NEEDED = {"files.read": Level.VIEWER, "files.write": Level.EDITOR, "files.share"
 # What no personal token may do: prove who one is, act as others, and keep a stream open, which ends with a session.
 NO_SCOPES = frozenset({"account.secure", "events.read", "users.impersonate"})
 SCOPES = frozenset(PERMISSIONS) - NO_SCOPES
+# Permissions that reach nothing of anybody else: whoever makes an account gives them away without holding them.
+OWN_AFFAIRS = frozenset({"account.secure", "events.read"})
 # What nobody may do who acts as somebody else: prove who that is, go on to a third person, see or exchange secrets.
 NOT_ACTING = frozenset({"account.secure", "users.impersonate", "webhooks.write"})
 

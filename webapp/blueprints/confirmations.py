@@ -1,6 +1,7 @@
 """Step-up: showing once more that it is you, before what must not be a thief's."""
 
-from flask import Blueprint, redirect, render_template, request, session
+from flask import Blueprint, flash, redirect, render_template, request, session
+from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from webapp.config import current_settings
@@ -49,6 +50,7 @@ def confirm_page() -> Page:
             session["sid"] = sessions.renew_secret(current_actor())
     except HoldfastError as error:
         return _page(error)
+    flash(_("Confirmed. You can go on with what you were about to do."), "success")
     return redirect(onward(wish.next))
 
 

@@ -143,7 +143,7 @@ def confirm_totp_page() -> Answer:
         flash(_(error.detail), "error")
         return _back()
     except HoldfastError as error:
-        return app_page(error), error.status
+        return app_page(error)
 
 
 @pages.get("/account/security/passkey")

@@ -42,12 +42,13 @@ def proof_form(error: HoldfastError | None) -> dict[str, Any]:
     return form
 
 
-def app_page(error: HoldfastError | None = None) -> str:
-    """The picture that the app reads, the secret to type, and the field for its first code."""
+def app_page(error: HoldfastError | None = None) -> Response:
+    """The picture that the app reads, the secret to type, and the field for its first code; nobody keeps a copy."""
     setup = totp.show_totp_setup(current_actor())
     groups = [setup.secret[start : start + 4] for start in range(0, len(setup.secret), 4)]
-    return render_template("security/app.html", form=form_of(error), picture=_picture(setup.uri), uri=setup.uri,
+    page = render_template("security/app.html", form=form_of(error), picture=_picture(setup.uri), uri=setup.uri,
                            groups=groups, secret=setup.secret)  # fmt: skip
+    return _unkept(page, error.status if error else 200)
 
 
 def passkey_page(error: HoldfastError | None = None) -> str:
@@ -61,7 +62,11 @@ def codes_page(codes: list[str], made: FactorView | None = None) -> Response:
     words = [_("Holdfast recovery codes of %(email)s, %(day)s", email=current_actor().email, day=exact(now())), *codes]
     file = "data:text/plain;charset=utf-8," + quote("\n".join(words) + "\n")
     made_text = str(KINDS[made.kind][0]) if made else ""
-    answer = make_response(render_template("security/codes.html", codes=codes, file=file, made=made_text), 201)
+    return _unkept(render_template("security/codes.html", codes=codes, file=file, made=made_text), 201)
+
+
+def _unkept(page: str, status: int) -> Response:
+    answer = make_response(page, status)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 

@@ -25,7 +25,7 @@ def once(content: bytes, act: Callable[[], Response]) -> Response:
         return act()
     if not WELL_FORMED.fullmatch(key):
         raise Malformed("An Idempotency-Key has 1 to 255 visible ASCII characters.", code="idempotency_key")
-    sent = b"\0".join((request.method.encode(), request.full_path.encode(), content))
+    sent = b"\0".join((request.method.encode(), request.full_path.encode(), str(actor.root).encode(), content))
     kept = answer_once(actor, key, hashlib.sha256(sent).hexdigest(), lambda: _keep(act()))
     return Response(kept.body, kept.status, dict(kept.headers))
 

@@ -18,7 +18,14 @@ SECRET_IN_URL = re.compile(r"(\w+://[^/\s:@]*:)[^@/\s]+@")
 PERSONAL_TOKEN = re.compile(r"\bhf_[0-9A-Za-z]{20,}")
 SECRET_IN_TEXT = re.compile(r"(?i)(bearer\s+|token=|password=|secret=)[^\s&\"',;]+")
 REDACTED = "[redacted]"
-QUIET = ("pika", "flask-limiter", "PIL", "urllib3", "sentry_sdk")  # their information is noise
+QUIET = (
+    "alembic.runtime.plugins",
+    "pika",
+    "flask-limiter",
+    "PIL",
+    "urllib3",
+    "sentry_sdk",
+)  # their information is noise
 encoder = msgspec.json.Encoder(enc_hook=str)
 
 

@@ -29,7 +29,7 @@ from webapp.services.identities import other_ways
 from webapp.services.inputs import Input, Line
 from webapp.services.mails import Recipient, send_mail
 from webapp.services.recovery_codes import codes_left, forget_codes, insert_codes
-from webapp.services.sessions import forget_identities, note_proof
+from webapp.services.sessions import end_sessions_of, forget_identities, note_proof
 from webapp.services.users import email_key
 
 MOST = 20  # passkeys of one account
@@ -151,7 +151,7 @@ def remove_factor(actor: Actor, factor_id: UUID, expected: int | None = None) ->
 
 @transactional
 def reset_factors(actor: Actor, user_id: UUID) -> None:
-    """Take all factors and recovery codes of an account, whose owner has lost them and is mailed.
+    """Take all factors and recovery codes of an account, whose owner has lost them and is mailed; its sessions end.
 
     Raises Missing, Refused, Conflict for one's own account or one without factors.
     """
@@ -169,6 +169,7 @@ def reset_factors(actor: Actor, user_id: UUID) -> None:
         raise Conflict("This account has no second factor.", code="no_factor")
     forget_codes(user.id)
     db.session.execute(delete(Challenge).where(Challenge.user_id == user.id))
+    end_sessions_of(actor, user.id, "second factor reset")
     record(actor, "factor.reset", Target("user", user.uuid, user.name, owner_id=user.id), {"factors": (count, 0)})
     tell(actor, Recipient(user.email, user.name, user.locale, user.time_zone), "factors_reset")
     after_commit(forget_identities)

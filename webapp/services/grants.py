@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement
 
 from webapp.config import current_settings
 from webapp.db import db, transactional
-from webapp.errors import Invalid, Missing
+from webapp.errors import Invalid, Missing, Refused
 from webapp.infra.clock import now
 from webapp.models.files import File
 from webapp.models.folders import Folder
@@ -106,6 +106,8 @@ def put_grant(actor: Actor, noun: Noun, thing_id: UUID, wish: NewGrant, expected
     lock_tree(owner_of(File if noun == "file" else Folder, thing_id, actor))
     thing = _find(actor, noun, thing_id)
     grantee = _grantee(actor, wish)
+    if actor.impersonator is not None and isinstance(grantee, User) and grantee.id == actor.impersonator.id:
+        raise Refused("Who acts as somebody else shares nothing with themselves.", code="acting")
     if isinstance(grantee, User) and grantee.id == thing.item.owner_id:
         raise Invalid.field("user_id" if wish.user_id else "email", "owner", "This is theirs already.")
     grant = db.session.scalar(live_grant(thing.here, _to(grantee)))

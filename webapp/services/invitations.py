@@ -13,8 +13,9 @@ from webapp.errors import Conflict, Gone, Missing
 from webapp.infra.clock import now
 from webapp.infra.links import read_words, sign_words
 from webapp.models.invitations import Invitation, live_invitation, live_invitations, live_open_invitations
-from webapp.models.users import live_user_by_email
-from webapp.policies import MEMBER, Actor, require
+from webapp.models.roles import any_permissions_of_user
+from webapp.models.users import any_role_of, live_user, live_user_by_email
+from webapp.policies import MEMBER, Actor, permissions_of, require
 from webapp.services.auth import SignIn
 from webapp.services.cursors import Page, decode_cursor, page_of
 from webapp.services.events import Target, record
@@ -23,6 +24,7 @@ from webapp.services.inputs import Input, Line
 from webapp.services.mails import Recipient, send_mail
 from webapp.services.passwords import Password
 from webapp.services.resets import stranger
+from webapp.services.roles import may_give
 from webapp.services.sessions import Origin
 from webapp.services.users import Email, Name, Person, email_key, hash_new_password, insert_user, refuse_beyond
 
@@ -162,12 +164,23 @@ def accept_invitation(wish: Acceptance, origin: Origin) -> SignIn:
 @transactional
 def _accept(invited: InvitationView, name: str, password_hash: str, origin: Origin) -> None:
     invitation = db.session.scalar(live_invitation(invited.id))
-    if invitation is None or invitation.accepted_at is not None:
+    if invitation is None or invitation.accepted_at is not None or not _still_given(invitation):
         raise Gone(OVER)
     invitation.accepted_at = now()
     person = Person(email=invitation.email, name=name)
     actor = insert_user(stranger(origin), person, invitation.role, password_hash)
     record(actor, "invitation.accepted", _target(invitation))
+
+
+def _still_given(invitation: Invitation) -> bool:
+    """Whether who invited may still sign in, invite, and give this role."""
+    user = db.session.scalar(live_user(invitation.inviter_id))
+    if user is None or user.suspended_at is not None:
+        return False
+    roles = frozenset(db.session.scalars(any_role_of(user.id)))
+    held = permissions_of(roles, db.session.scalars(any_permissions_of_user(), {"user_id": user.id}))
+    inviter = Actor(id=user.id, uuid=user.uuid, email=user.email, name=user.name, roles=roles, permissions=held)
+    return inviter.can("invitations.write") and may_give(inviter, frozenset({invitation.role}))
 
 
 def _send(actor: Actor, invitation: Invitation) -> None:

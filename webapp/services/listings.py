@@ -79,6 +79,7 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
     """The actor's files that match, in one statement. Raises Missing for an unknown folder, Invalid for a cursor."""
     require(actor, "files.read")
     if query.trashed:
+        refuse_top(actor)
         if query.folder_id or query.type or query.tag or query.q or query.sort != "name":
             raise Invalid.field("trashed", "combination", "The trash is one list: it takes no other filter.")
         return list_trash(actor, query.limit, query.cursor)

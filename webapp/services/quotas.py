@@ -57,7 +57,10 @@ def give_back(owner_id: int, size: int) -> None:
 
 
 def _over_quota() -> TooLarge:
-    return TooLarge("This does not fit into your storage. Empty the trash or ask for more room.", code="quota_exceeded")
+    return TooLarge(
+        "This does not fit into the storage of who owns the folder. Empty the trash or ask for more room.",
+        code="quota_exceeded",
+    )
 
 
 def lock_tree(owner_id: int) -> None:

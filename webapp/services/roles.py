@@ -30,7 +30,7 @@ from webapp.models.roles import (
     live_role,
 )
 from webapp.models.users import User, UserRole
-from webapp.policies import ADMIN, PERMISSIONS, Actor, permissions_of, require
+from webapp.policies import ADMIN, OWN_AFFAIRS, PERMISSIONS, Actor, permissions_of, require
 from webapp.services.cursors import Page
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line, split_commas
@@ -241,6 +241,7 @@ def delete_role(actor: Actor, role_id: UUID, wish: RoleRemoval, expected: int | 
     role = _find(role_id, expected)
     if role.built_in:
         raise Conflict("Built-in roles cannot be removed.", code="built_in")
+    _refuse_beyond(actor, _held_by(role))
     holders = db.session.scalars(any_state(UserRole, UserRole.user_id).where(UserRole.role == role.slug)).all()
     successor = _successor(actor, role, wish.successor) if wish.successor else None
     invited = db.session.scalars(live_invitations_to(role.slug)).all()
@@ -283,13 +284,25 @@ def _find(role_id: UUID, expected: int | None) -> Role:
     return role
 
 
+def may_give(actor: Actor, roles: frozenset[str]) -> bool:
+    """Whether none of these roles allows more than the actor may now, by this very token if they come by one."""
+    rows = db.session.execute(any_permissions_of_roles(roles)).all()
+    return all(_within(actor, slug, frozenset(row.permission for row in rows if row.role == slug)) for slug in roles)
+
+
 def _within(actor: Actor, slug: str, permissions: frozenset[str]) -> bool:
-    return actor.is_admin if slug == ADMIN else all(actor.can(name) for name in permissions)
+    """Administrators are for administrators who have signed in. What no token may do, others may do for themselves."""
+    if slug == ADMIN:
+        return actor.is_admin and actor.scopes is None
+    own = frozenset[str]() if actor.scopes is None else OWN_AFFAIRS
+    return all(actor.can(name) for name in permissions - own)
 
 
 def _refuse_beyond(actor: Actor, permissions: Collection[str]) -> None:
     if beyond := sorted(name for name in permissions if not actor.can(name)):
-        raise Refused(f"Nobody gives what they do not hold themselves: {', '.join(beyond)}.", code="beyond_yours")
+        raise Refused(
+            f"Nobody gives or takes what they do not hold themselves: {', '.join(beyond)}.", code="beyond_yours"
+        )
 
 
 def _refuse_change_of_asking(actor: Actor, role: Role, asks: bool) -> None:
@@ -324,7 +337,7 @@ def _change_permissions(actor: Actor, role: Role, after: set[str]) -> dict[str, 
         return {}
     if role.slug == ADMIN:
         raise Conflict("Administrators may do everything, always.", code="built_in")
-    _refuse_beyond(actor, after - before)
+    _refuse_beyond(actor, after | before)
     _set_permissions(role, after)
     return {"permissions": (sorted(before), sorted(after))}
 

@@ -282,7 +282,9 @@ def end_own_session(actor: Actor) -> None:
 
 @transactional
 def end_all_sessions(actor: Actor) -> int:
-    """End every session of the actor, this one too; returns how many there were."""
+    """End every session of the actor, this one too; returns how many there were. Who acts as another ends only it."""
+    if actor.impersonator is not None:
+        return _end(actor, Session.id == actor.session_id)
     return _end(actor, Session.user_id == actor.id)
 
 

@@ -120,7 +120,8 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewTokenView(TokenView, frozen=True, kw_only=True):
-    """A token with its secret, which is shown in this answer and never again."""
+    """A token with its secret, which is shown in this answer and never again; only the same request with the same
+    Idempotency-Key gets it once more within 24 hours, from a store that is encrypted."""
 
     token: str
 

@@ -22,7 +22,7 @@ from webapp.services import passwords
 from webapp.services.events import Target, record
 from webapp.services.inputs import Input, Line
 from webapp.services.passwords import Password
-from webapp.services.roles import permissions_held
+from webapp.services.roles import may_give, permissions_held
 from webapp.services.sessions import forget_identities, identity_of
 
 
@@ -88,7 +88,7 @@ def refuse_beyond(actor: Actor, roles: frozenset[str], field: str = "roles") -> 
     known = set(db.session.scalars(live(Role, Role.slug).where(Role.slug.in_(roles))))
     if unknown := sorted(roles - known):
         raise Invalid.field(field, "unknown_role", f"There is no role {unknown[0]}.")
-    if not permissions_held(roles) <= actor.permissions:
+    if not may_give(actor, roles):
         raise Refused("You cannot give or take a role that allows more than you may yourself.", code="beyond_yours")
 
 
