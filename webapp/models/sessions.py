@@ -183,6 +183,13 @@ def session_proven(session_id: int, moment: datetime, second_factor: bool) -> Up
     return update(Session).where(row).values(values).execution_options(synchronize_session=False)
 
 
+def secret_renewed(session_id: int, secret_hash: str) -> Update:
+    """Another secret for a browser's cookie. Leaves its version alone, too."""
+    row = (Session.id == session_id) & Session.secret_hash.is_not(None) & Session.deleted_at.is_(None)
+    values = {"secret_hash": secret_hash, "updated_at": Session.updated_at}
+    return update(Session).where(row).values(values).execution_options(synchronize_session=False)
+
+
 def session_seen(session_id: int, seen_at: datetime, expires_at: datetime) -> Update:
     """Note that a session was used. Leaves its version alone: ending it must never lose to this."""
     row = (Session.id == session_id) & Session.deleted_at.is_(None)

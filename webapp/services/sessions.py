@@ -10,14 +10,21 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import bindparam, tuple_, update
+from sqlalchemy import bindparam, tuple_
 
 from webapp.db import after_commit, db, read_row, read_rows, transactional
 from webapp.errors import Missing, Stale, Unauthenticated
 from webapp.infra.clock import now
 from webapp.infra.memory import Memory
 from webapp.models.record import change_rows, live
-from webapp.models.sessions import Session, live_held_by, live_identity, live_sessions_of, session_proven
+from webapp.models.sessions import (
+    Session,
+    live_held_by,
+    live_identity,
+    live_sessions_of,
+    secret_renewed,
+    session_proven,
+)
 from webapp.policies import ADMIN, NOT_ACTING, Actor, Impersonator, permissions_of
 from webapp.services.access_tokens import read_access_token
 from webapp.services.cursors import Page, decode_cursor, page_of
@@ -214,8 +221,8 @@ def note_proof(actor: Actor, *, second_factor: bool) -> None:
 def renew_secret(actor: Actor) -> str:
     """Another secret for the cookie of the actor's browser, in place of the one of before (ASVS 5.0, 7.2.4)."""
     secret = secrets.token_urlsafe(32)
-    row = (Session.id == actor.session_id) & (Session.kind == BROWSER)
-    db.session.execute(update(Session).where(row).values(secret_hash=hash_of(secret)))
+    if actor.session_id is not None:
+        db.session.execute(secret_renewed(actor.session_id, hash_of(secret)))
     after_commit(forget_identities)
     return secret
 
