@@ -91,8 +91,8 @@ def refuse_missing(noun: str) -> NoReturn:
 
 def owner_of(model: type[File | Folder], uuid: UUID | None, actor: Actor) -> int:
     """Whose tree a change of this object must lock; the actor's own for none and for what is not there."""
-    found = None if uuid is None else db.session.scalar(any_owner_of(model, uuid))
-    return actor.id if found is None else int(found)
+    rows = [] if uuid is None else rows_of(any_owner_of(model, uuid))
+    return int(rows[0][0]) if rows else actor.id
 
 
 def ids_of(path: str | None) -> list[int]:
