@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tests.vault import Vault, good, problem, traces
 from webapp.db import db
 from webapp.models.folders import MAX_DEPTH, Folder
-from webapp.services import folders
+from webapp.services import access, folders
 from webapp.services.folders import FolderChange
 
 
@@ -193,3 +193,10 @@ def test_twenty_folders_of_one_name_made_at_once_are_one(vault: Vault) -> None:
         answers = [wish.result() for wish in wishes]
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
     assert len(vault.get("/folders")["items"]) == 1
+
+
+def test_asking_whose_tree_it_is_begins_no_transaction_that_a_lost_database_would_spoil(vault: Vault) -> None:
+    folder = vault.folder("Mine")
+    db.session.rollback()
+    assert access.owner_of(Folder, UUID(folder["id"]), vault.actor) == vault.actor.id
+    assert not db.session().in_transaction()
