@@ -64,10 +64,8 @@ def streams(quick: bool) -> Iterator[Row]:
 def _holder(target: Vault) -> Iterator[Server]:
     """The streams command of the compose file."""
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--http", "1", "--backlog", "4096",
-               "--backpressure", "8192", "--no-ws", "--host", "127.0.0.1", "--port", str(port),
-               "--log-level", "warning", "webapp.streams:app"]  # fmt: skip
-    with running(command, target.home, target.environ, port, "streams") as server:
+    surroundings = {**target.environ, "HOST": "127.0.0.1", "STREAMS_PORT": str(port)}
+    with running([sys.executable, "-m", "tasks.streams"], target.home, surroundings, port, "streams") as server:
         yield server
 
 
