@@ -13,9 +13,7 @@ from webapp.services.steps import Entry
 from webapp.services.users import email_key
 
 VISITOR = "oidc"  # in the session cookie, which is signed: binds visits to providers to this browser
-STEP = (
-    "step"  # in the session cookie, which is signed, HttpOnly and SameSite=Lax: binds the second step to this browser
-)
+STEP = "step"  # in the same cookie: binds the second step to this browser
 
 
 def device_origin() -> Origin:
