@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from webapp.models.record import any_state
 from webapp.policies import system_actor
 from webapp.services.events import Target, record
 from webapp.services.jobs import Hopeless
+from webapp.services.purges import Work
 
 log = structlog.get_logger("webapp.audit")
 BATCH = 500  # entries of one transaction, or of one read
@@ -34,12 +35,6 @@ NEWEST = any_last_link()
 FRESH = any_unsealed().limit(BATCH)
 LINKS = any_links().limit(BATCH)
 FIELDS = tuple(column.name for column in AuditEntry.__table__.columns)
-
-
-class Work(Protocol):
-    """The running job, as the jobs' side hands it over."""
-
-    def progress(self, percent: float) -> None: ...
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +49,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         about = "" if self.event is None else f": {self.event} of {self.target} at {self.at}"
-        return f"place {self.position}, entry {self.entry_id} {self.what}{about}"
+        which = f"entry {self.entry_id}" if self.entry_id else "an entry"
+        return f"place {self.position}, {which} {self.what}{about}"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +96,7 @@ def verify_chain(expected: str | None = None, job: Work | None = None) -> Check:
         if job is not None and place % BATCH == 0:
             job.progress(min(99, place * 100 / last))
     if not heads:
-        faults.append(Fault(position=place, what="is the last: the chain does not hold the expected end", entry_id=0))
+        faults.append(Fault(position=place, what="is the last: the expected end is not in the chain", entry_id=0))
     return Check(links=place, faults=len(faults), named=tuple(faults[:MOST]), head=_name(place, previous))
 
 
