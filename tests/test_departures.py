@@ -47,6 +47,7 @@ def test_a_person_takes_her_data_away(vault: Vault, member: Actor, run_jobs: Run
     link(member)
     folder = vault.folder("Quay")
     vault.upload("berths.txt", b"seven", folder_id=folder["id"])
+    token = good(vault.call("POST", "/tokens", json={"name": "Script", "scopes": ["files.read"]}), 201).json["token"]
     made = good(vault.call("POST", "/exports"), 201)
     path = made.headers["Location"].removeprefix("/api/v1")
     problem(vault.call("GET", f"{path}/content"), 404)
@@ -63,6 +64,8 @@ def test_a_person_takes_her_data_away(vault: Vault, member: Actor, run_jobs: Run
     assert "file.created" in {entry["event"] for entry in held["activity.json"]}
     assert len(held["account.json"]["sign_ins"]) == 1
     assert [one["issuer"] for one in held["account.json"]["linked_accounts"]] == ["https://login.harbour.example"]
+    assert [one["name"] for one in held["account.json"]["personal_tokens"]] == ["Script"]
+    assert token not in str(held)
     assert PASSWORD not in str(held)
     assert "argon2" not in str(held)
     page = signed_in(member).get("/account/data").text

@@ -25,6 +25,7 @@ from webapp.models.groups import live_groups_of
 from webapp.models.identities import live_identities_of
 from webapp.models.record import any_state, change_rows, live
 from webapp.models.sessions import Session
+from webapp.models.tokens import live_tokens_of
 from webapp.models.users import User
 from webapp.policies import Actor, require
 from webapp.services.accounts import view_of
@@ -106,7 +107,8 @@ def make_export(job: StartedJob) -> dict[str, int]:
     if account is None:
         return {"bytes": 0}
     about = {"account": view_of(account), "sign_ins": _sign_ins(user_id), "linked_accounts": _linked(user_id),
-             "groups": _groups(user_id), "second_factors": _factors(user_id)}  # fmt: skip
+             "groups": _groups(user_id), "second_factors": _factors(user_id),
+             "personal_tokens": _tokens(user_id)}  # fmt: skip
     parts = {"account": about, "files": _files(user_id),
              "activity": _activity(user_id)}  # fmt: skip
     archive = io.BytesIO()
@@ -147,6 +149,11 @@ def _groups(user_id: int) -> Things:
 def _factors(user_id: int) -> Things:
     names = ("kind", "name", "confirmed_at", "used_at", "synced")
     return [{name: getattr(row, name) for name in names} for row in read_rows(live_factors_of(user_id))]
+
+
+def _tokens(user_id: int) -> Things:
+    names = ("name", "prefix", "scopes", "networks", "created_at", "expires_at", "last_used_at", "last_used_address")
+    return [{name: getattr(row, name) for name in names} for row in read_rows(live_tokens_of(user_id))]
 
 
 def _files(user_id: int) -> Things:
