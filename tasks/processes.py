@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+HEADER_LIMIT = 15_000  # milliseconds in which a client of any server has to send its headers
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec nothing may be
 

@@ -1,5 +1,10 @@
-"""The server of event streams: granian on webapp.streams:app. `python -m tasks.streams` is what `make run` starts."""
+"""The server of event streams: granian on webapp.streams:app. `python -m tasks.streams` is what `make run` starts.
 
+It reads the settings and then becomes `python -m tasks.streams HOST PORT`, which imports nothing but the server: what
+reading them takes, 20 MB, would stay in a process that only minds another.
+"""
+
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,9 +14,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from tasks.processes import die_with_parent, let_children_end
-from tasks.web import HEADER_LIMIT
-from webapp.config import Settings, current_settings
+from tasks.processes import HEADER_LIMIT, die_with_parent, let_children_end
 
 STOP_LIMIT = 10  # seconds; streams end at once
 BACKLOG, TOGETHER = 4096, 8192  # connections that wait and that are open: granian's own limit is 1,024
@@ -26,13 +29,25 @@ def load_app() -> Any:
     return make_streams()
 
 
-def serve_streams(settings: Settings) -> None:
+def main() -> None:
+    """Serve where the arguments say; without them, where the settings do. Raises SystemExit for wrong settings."""
+    if not sys.argv[1:]:
+        from webapp.config import current_settings
+
+        settings = current_settings()
+        where = [settings.host, str(settings.streams_address[1])]
+        os.execv(sys.executable, [sys.executable, "-m", "tasks.streams", *where])  # noqa: S606
+    host, port = sys.argv[1:]
+    serve_streams(host, int(port))
+
+
+def serve_streams(host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT.
 
     HTTP/1 alone saves a third of the memory that a stream takes; HTTP/2 is for the proxy in front.
     """
     server = Granian(
-        "webapp.streams:app", address=settings.host, port=settings.streams_address[1], interface=Interfaces.ASGI,
+        "webapp.streams:app", address=host, port=port, interface=Interfaces.ASGI,
         http=HTTPModes.http1, websockets=False, workers=1, backlog=BACKLOG, backpressure=TOGETHER,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_LIMIT),
         respawn_failed_workers=True, respawn_interval=0.1, workers_kill_timeout=STOP_LIMIT, log_level=LogLevels.error,
@@ -42,4 +57,4 @@ def serve_streams(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    serve_streams(current_settings())
+    main()

@@ -9,10 +9,9 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from tasks.processes import die_with_parent, let_children_end
+from tasks.processes import HEADER_LIMIT, die_with_parent, let_children_end
 from webapp.config import Settings, current_settings
 
-HEADER_LIMIT = 15_000  # milliseconds in which a client has to send its headers
 STOP_LIMIT = 45  # seconds that requests (and, embedded, jobs) have to end before a worker is killed
 
 
