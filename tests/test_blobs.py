@@ -16,7 +16,7 @@ from webapp.errors import DiskFull, Unavailable
 from webapp.infra.clock import now
 from webapp.infra.storage import CHUNK, LocalStore, store
 from webapp.models.files import Blob
-from webapp.services.blobs import adopt_draft, sweep_blobs
+from webapp.services.blobs import adopt_draft, open_blob, sweep_blobs
 
 
 def put(key: str, data: bytes = b"orphan") -> None:
@@ -215,3 +215,18 @@ def test_a_store_that_cannot_be_written_says_so(vault: Vault, monkeypatch: pytes
             with pytest.raises(error):
                 draft.write(b"y")
     empty_store()
+
+
+def test_a_blob_reads_like_a_file_that_can_be_sought_in(vault: Vault) -> None:
+    content = bytes(range(256)) * 3000
+    with store().draft() as draft:
+        draft.write(content)
+        key = store().keep(draft)
+    with open_blob(key, len(content)) as file:
+        assert file.read(10) == content[:10]
+        assert file.seek(-5, 2) == len(content) - 5
+        assert file.read() == content[-5:]
+        file.seek(700_000)
+        assert file.read(1000) == content[700_000:701_000]
+        assert file.read(10**7) == content[701_000:]
+        assert file.read(1) == b""

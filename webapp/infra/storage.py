@@ -5,14 +5,15 @@ Local disk; the protocol is what another store has to offer.
 
 import errno
 import hashlib
+import io
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from webapp.config import current_settings
 from webapp.errors import DiskFull, Unavailable
@@ -207,6 +208,37 @@ def _chunks(file, start: int, length: int | None) -> Iterator[bytes]:  # type: i
             if left is not None:
                 left -= len(data)
             yield data
+
+
+class Reading(io.RawIOBase):
+    """Stored bytes as a file that can be read and sought: for libraries that want one. Wrap it in BufferedReader."""
+
+    def __init__(self, read: Callable[[int, int], Iterator[bytes]], size: int) -> None:
+        self._read, self._size, self._at = read, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        wanted = min(len(view), self._size - self._at)
+        if wanted <= 0:
+            return 0
+        data = b"".join(self._read(self._at, wanted))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def _sync_folder(folder: Path) -> None:

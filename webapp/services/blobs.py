@@ -1,6 +1,7 @@
 """Bytes behind file versions: stored once, counted, swept when nothing names them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from webapp.errors import Unavailable
 from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.infra.locks import Held, locked
-from webapp.infra.storage import LocalDraft, store
+from webapp.infra.storage import CHUNK, LocalDraft, Reading, store
 from webapp.models.files import Blob, Preview
 from webapp.models.record import any_state
 
@@ -40,6 +41,19 @@ def adopt_draft(draft: LocalDraft) -> int:
     if blob.damaged_at:
         db.session.execute(update(Blob).where(Blob.id == blob.id).values(damaged_at=None))
     return int(blob.id)
+
+
+def read_blob(key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """`length` bytes of a blob or a preview from `start` (all by default), as they were uploaded, in chunks.
+
+    The one way to stored content: nobody else knows how the bytes lie in the store. Raises Unavailable.
+    """
+    return store().read(key, start, length)
+
+
+def open_blob(key: str, size: int) -> BufferedReader:
+    """The same as a file to read and seek in, for libraries that want one; a chunk of 256 KiB is read at a time."""
+    return BufferedReader(Reading(lambda start, length: read_blob(key, start, length), size), CHUNK)
 
 
 def release_blobs(named: Mapping[int, int]) -> None:

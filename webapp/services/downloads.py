@@ -10,12 +10,12 @@ from sqlalchemy import Select, bindparam, exists
 
 from webapp.db import read_row
 from webapp.errors import Conflict
-from webapp.infra.storage import store
 from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.models.folders import Folder
 from webapp.models.record import live
 from webapp.policies import Actor, require
 from webapp.services.access import prove, reach, refuse_missing
+from webapp.services.blobs import read_blob
 from webapp.services.inputs import Input
 
 
@@ -58,7 +58,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes in chunks. Raises Unavailable when the store does not answer."""
-        return store().read(self.key, start, length)
+        return read_blob(self.key, start, length)
 
 
 def open_content(actor: Actor, file_id: UUID) -> Content:

@@ -17,6 +17,7 @@ from webapp.infra.sniffing import sniff
 from webapp.infra.storage import store
 from webapp.models.files import Blob, any_locked_blob, any_version, found_mime
 from webapp.policies import system_actor
+from webapp.services.blobs import read_blob
 from webapp.services.events import Target, record
 from webapp.services.jobs import Hopeless
 
@@ -99,7 +100,7 @@ def verify_file(job: Work) -> Found:
 
 def read_bytes(key: str, start: int, length: int) -> bytes:
     """A few bytes of the store at once."""
-    return b"".join(store().read(key, start, length))
+    return b"".join(read_blob(key, start, length))
 
 
 @transactional
@@ -115,7 +116,7 @@ def is_whole(content: Bytes, job: Progress) -> bool:
     if store().size(content.storage_key) != content.size:
         return False
     digest = hashlib.sha256()
-    for chunk in _reported(store().read(content.storage_key), content.size, job):
+    for chunk in _reported(read_blob(content.storage_key), content.size, job):
         digest.update(chunk)
     return digest.hexdigest() == content.sha256
 
