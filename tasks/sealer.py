@@ -6,7 +6,7 @@ import structlog
 from flask import Flask
 
 from webapp.errors import Unavailable
-from webapp.services import audit
+from webapp.services import seals
 
 log = structlog.get_logger("tasks")
 PAUSE, AWAY = 2.0, 5.0  # seconds between two looks, and while the database is away
@@ -37,7 +37,7 @@ class Sealer:
 
     def _seal(self) -> float:
         try:
-            audit.seal_entries()
+            seals.seal_entries()
         except Unavailable:
             return AWAY
         except Exception as error:

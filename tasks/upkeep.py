@@ -1,7 +1,7 @@
 """Housekeeping."""
 
 from tasks.actors import Result, job
-from webapp.services import audit, blobs, departures, purges, scrubs, upkeep
+from webapp.services import blobs, departures, purges, scrubs, seals, upkeep
 from webapp.services.jobs import StartedJob
 
 
@@ -37,4 +37,4 @@ def erase_accounts(started: StartedJob) -> Result:
 
 @job("upkeep.verify_audit")
 def verify_audit(started: StartedJob) -> Result:
-    return audit.check_nightly(started)
+    return seals.check_nightly(started)

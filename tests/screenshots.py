@@ -170,6 +170,7 @@ def fill(program: Program) -> Paths:
         "roles": "/admin/roles",
         "role": f"/admin/roles/{role}",
         "new-role": "/admin/roles/new",
+        "audit": "/admin/audit",
         "schedules": "/admin/schedules",
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",

@@ -18,7 +18,7 @@ from webapp.infra.clock import now
 from webapp.infra.ids import next_id
 from webapp.models.audit import AuditChain, AuditEntry, AuditSeal
 from webapp.policies import Actor, system_actor
-from webapp.services import audit
+from webapp.services import seals
 from webapp.services.events import Target, record
 from webapp.services.jobs import Hopeless
 
@@ -52,33 +52,33 @@ def by_force(*statements: Any) -> None:
 
 
 def faults() -> list[tuple[int, str]]:
-    return [(fault.position, fault.what) for fault in audit.verify_chain().named]
+    return [(fault.position, fault.what) for fault in seals.verify_chain().named]
 
 
 @pytest.fixture
 def trail(member: Actor) -> int:
     """A sealed trail; how many links it has."""
     deeds(member, 9)
-    sealed = audit.seal_entries()
+    sealed = seals.seal_entries()
     assert sealed >= 9
     return sealed
 
 
 def test_every_entry_is_sealed_once_and_the_whole_is_whole(member: Actor, trail: int) -> None:
-    assert audit.seal_entries() == 0
+    assert seals.seal_entries() == 0
     deeds(member, 3)
-    assert audit.seal_entries() == 3
-    check = audit.verify_chain()
+    assert seals.seal_entries() == 3
+    check = seals.verify_chain()
     assert (check.links, check.faults) == (trail + 3, 0)
     assert check.head.startswith(f"{trail + 3}:")
-    assert audit.verify_chain(check.head).faults == 0
+    assert seals.verify_chain(check.head).faults == 0
 
 
 def test_many_are_sealed_and_checked_in_batches(member: Actor, trail: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    deeds(member, 2 * audit.BATCH + 7)
-    assert audit.seal_entries() == 2 * audit.BATCH + 7
-    by_force(update(AuditEntry).where(AuditEntry.id == entry_at(audit.BATCH + 1)).values(event="user.created"))
-    assert faults() == [(audit.BATCH + 1, "was changed")]
+    deeds(member, 2 * seals.BATCH + 7)
+    assert seals.seal_entries() == 2 * seals.BATCH + 7
+    by_force(update(AuditEntry).where(AuditEntry.id == entry_at(seals.BATCH + 1)).values(event="user.created"))
+    assert faults() == [(seals.BATCH + 1, "was changed")]
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "audit_seals"])
@@ -117,14 +117,14 @@ def test_a_changed_seal_and_swapped_entries_show(trail: int) -> None:
 
 
 def test_an_end_that_was_cut_off_shows_against_a_head_kept_elsewhere(member: Actor, trail: int) -> None:
-    head = audit.verify_chain().head
+    head = seals.verify_chain().head
     last = entry_at(trail)
     by_force(delete(AuditEntry).where(AuditEntry.id == last), delete(AuditSeal).where(AuditSeal.position == trail))
-    assert audit.verify_chain().faults == 0, "nothing in the database tells"
-    assert audit.verify_chain(head).faults == 1
+    assert seals.verify_chain().faults == 0, "nothing in the database tells"
+    assert seals.verify_chain(head).faults == 1
     deeds(member, 1)
-    audit.seal_entries()
-    assert audit.verify_chain(head).faults == 1, "another entry in its place has another hash"
+    seals.seal_entries()
+    assert seals.verify_chain(head).faults == 1, "another entry in its place has another hash"
 
 
 def test_who_lacks_the_keys_of_the_vault_makes_no_link(trail: int) -> None:
@@ -144,8 +144,8 @@ def test_an_entry_that_commits_late_is_sealed_though_later_ones_are(member: Acto
     with transaction():
         db.session.execute(insert(AuditEntry).values(id=first - 1, **row))
         db.session.execute(insert(AuditEntry).values(id=first - LONG_AGO, **row))
-    assert audit.seal_entries() == 1
-    assert audit.check_nightly(Quiet())["links"] == trail + 2, "the nightly check finds those of any age"
+    assert seals.seal_entries() == 1
+    assert seals.check_nightly(Quiet())["links"] == trail + 2, "the nightly check finds those of any age"
 
 
 def test_sealers_that_work_at_once_make_one_chain(app: Flask, member: Actor, trail: int) -> None:
@@ -155,12 +155,12 @@ def test_sealers_that_work_at_once_make_one_chain(app: Flask, member: Actor, tra
     def seal() -> int:
         with app.app_context():
             start.wait()
-            return sum(audit.seal_entries() for _ in range(5))
+            return sum(seals.seal_entries() for _ in range(5))
 
     with ThreadPoolExecutor(8) as pool:
         sealed = sum(task.result() for task in [pool.submit(seal) for _ in range(8)])
     assert sealed == 40
-    check = audit.verify_chain()
+    check = seals.verify_chain()
     assert (check.links, check.faults) == (trail + 40, 0)
 
 
@@ -171,19 +171,19 @@ def test_the_first_sealers_agree_on_one_key(app: Flask, member: Actor) -> None:
     def seal() -> None:
         with app.app_context():
             start.wait()
-            audit.seal_entries()
+            seals.seal_entries()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: seal(), range(4)))
-    audit.seal_entries()
+    seals.seal_entries()
     assert db.session.scalar(select(func.count()).select_from(AuditChain)) == 1
-    assert audit.verify_chain().faults == 0
+    assert seals.verify_chain().faults == 0
 
 
 def test_the_nightly_check_fails_loudly_and_is_recorded(trail: int) -> None:
     by_force(update(AuditEntry).where(AuditEntry.id == entry_at(2)).values(event="file.created"))
     with pytest.raises(Hopeless, match="place 2"):
-        audit.check_nightly(Quiet())
+        seals.check_nightly(Quiet())
     (entry,) = db.session.scalars(select(AuditEntry).where(AuditEntry.event == "audit.broken"))
     assert entry.changes["faults"] == [None, 1]
     assert "place 2" in entry.changes["first"][1]
@@ -195,12 +195,12 @@ def test_the_thread_beside_the_relay_seals_within_seconds(app: Flask, member: Ac
     try:
         deeds(member, 2)
         end = time.monotonic() + 50
-        while audit.verify_chain().links < trail + 2 and time.monotonic() < end:
+        while seals.verify_chain().links < trail + 2 and time.monotonic() < end:
             time.sleep(0.1)
     finally:
         sealer.stop()
         sealer.stop()
-    assert audit.verify_chain().links == trail + 2
+    assert seals.verify_chain().links == trail + 2
 
 
 def test_a_command_verifies_and_ends_with_1_when_the_trail_was_changed(
@@ -220,8 +220,8 @@ def test_a_command_verifies_and_ends_with_1_when_the_trail_was_changed(
 
 
 def test_a_trail_without_entries_is_whole(app: Flask) -> None:
-    assert audit.verify_chain() == audit.Check(links=0, faults=0, named=(), head="0:")
-    assert audit.seal_entries() == 0
+    assert seals.verify_chain() == seals.Check(links=0, faults=0, named=(), head="0:")
+    assert seals.seal_entries() == 0
     with transaction():
         record(system_actor(), "cache.emptied", Target("cache", None))
-    assert audit.seal_entries() == 1
+    assert seals.seal_entries() == 1

@@ -16,7 +16,7 @@ from webapp.errors import HoldfastError
 from webapp.extensions import connect_migrations
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
-from webapp.services import audit, factors, keys, seeds, setup, standings, users
+from webapp.services import factors, keys, seals, seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
@@ -66,8 +66,8 @@ def suspend_user(email: str) -> None:
 @click.option("--expect", metavar="PLACE:HASH", help="The head that an earlier check printed and you kept elsewhere.")
 def verify_audit(expect: str | None) -> None:
     """Compute the chain of the audit trail again. Names what was changed or removed, and ends with 1 then."""
-    audit.seal_entries(every=True)
-    check = audit.verify_chain(expect)
+    seals.seal_entries(every=True)
+    check = seals.verify_chain(expect)
     for fault in check.named:
         click.echo(str(fault), err=True)
     if check.faults:

@@ -48,6 +48,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "groups.write": ("Make, change and remove groups, and say who is in any", frozenset({ADMIN})),
     "vault.read": ("See everybody's files and folders", frozenset({ADMIN})),
     "vault.write": ("Change and share everybody's files and folders", frozenset({ADMIN})),
+    "audit.read": ("See and take away the audit trail: who did what", frozenset({ADMIN})),
+    "audit.write": ("Have the audit trail checked", frozenset({ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }

@@ -95,6 +95,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "trash": "/trash",
         "remove for good": f"/trash/{gone}/removal",
         "empty trash": "/trash/removal",
+        "audit": "/admin/audit",
         "schedules": "/admin/schedules",
         "health": "/admin/health",
         "schedule": f"/admin/schedules/{schedule}",

@@ -85,7 +85,10 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     )),
     ("settings", _l("Settings"), (("settings.changed", _l("Changed")),)),
     ("mail", _l("Mail"), (("mail.tested", _l("Test sent")),)),
-    ("audit", _l("Audit trail"), (("audit.broken", _l("Found to be tampered with")),)),
+    ("audit", _l("Audit trail"), (
+        ("audit.broken", _l("Found to be tampered with")), ("audit.exported", _l("Taken away")),
+        ("audit.check_asked", _l("Check asked for")),
+    )),
     ("cache", _l("Caches"), (("cache.emptied", _l("Emptied")),)),
     ("key", _l("Keys"), (("key.rotation_asked", _l("Re-encryption asked for")),)),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Integer, Row, String, Table, delete, insert, inspect, select, update
@@ -124,6 +124,11 @@ def next_id() -> int:
         ensure_lease()
     assert _Process.flakes is not None  # noqa: S101
     return _Process.flakes.next()
+
+
+def first_id_at(moment: datetime) -> int:
+    """The lowest id that can be made at this moment: ids begin with their time. Never below 0, never beyond 63 bits."""
+    return max(0, min(2**63 - 1, (int(moment.timestamp() * 1000) - EPOCH_MS) << 22))
 
 
 def ensure_lease() -> None:

@@ -3,15 +3,32 @@
 Triggers refuse every change and removal; the chain of seals shows what somebody did who could get past them.
 """
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Index, Integer, LargeBinary, Select, String, Uuid, bindparam, exists
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Index,
+    Integer,
+    LargeBinary,
+    Select,
+    String,
+    Uuid,
+    bindparam,
+    exists,
+    or_,
+)
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedText
+from webapp.models.files import File
+from webapp.models.folders import Folder
+from webapp.models.groups import Group
 from webapp.models.record import BIG, DOCUMENT, BigInt, Moment, any_state
+from webapp.models.users import User
 
 # Every event that record() writes: of each kind of object, what happens to it. So audit trail and webhooks name them;
 # http/hookrows.py has their words for people.
@@ -46,7 +63,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "webhook": ("created", "changed", "paused", "resumed", "replayed", "secret_rotated", "deleted"),
     "settings": ("changed",),
     "mail": ("tested",),
-    "audit": ("broken",),
+    "audit": ("broken", "exported", "check_asked"),
     "cache": ("emptied",),
     "key": ("rotation_asked",),
 }
@@ -61,6 +78,8 @@ class AuditEntry(Base):
     __table_args__ = (
         Index("ix_audit_entries_target", "target_uuid", "id"),
         Index("ix_audit_entries_actor", "actor_id", "id"),
+        Index("ix_audit_entries_event", "event", "id"),
+        Index("ix_audit_entries_request", "request_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
@@ -124,7 +143,32 @@ def any_links() -> Select[Any]:
 def any_last_link() -> Select[Any]:
     """The newest seal."""
     return (
-        any_state(AuditSeal, AuditSeal.position, AuditSeal.entry_id, AuditSeal.hash)
+        any_state(AuditSeal, AuditSeal.position, AuditSeal.entry_id, AuditSeal.hash, AuditSeal.sealed_at)
         .order_by(AuditSeal.position.desc())
         .limit(1)
     )
+
+
+def any_entries() -> Select[Any]:
+    """Entries, newest first, with the people in them, erased or not, and their places in the chain."""
+    chosen = any_state(AuditEntry, *AuditEntry.__table__.columns, AuditSeal.position)
+    chosen = chosen.outerjoin(AuditSeal, AuditSeal.entry_id == AuditEntry.id)
+    for part in ("actor", "impersonator"):
+        person = aliased(User)
+        chosen = chosen.outerjoin(person, person.id == getattr(AuditEntry, f"{part}_id"))
+        chosen = chosen.add_columns(
+            *(getattr(person, name).label(f"{part}_{name}") for name in ("uuid", "name", "email"))
+        )
+    return chosen.order_by(AuditEntry.id.desc())
+
+
+def any_person(user_id: UUID) -> ColumnElement[bool]:
+    """What this person did, as themselves or as somebody else, and what was done in their name."""
+    number = any_state(User, User.id).where(User.uuid == user_id).scalar_subquery()
+    return or_(AuditEntry.actor_id == number, AuditEntry.impersonator_id == number)
+
+
+def any_names(kind: str, uuids: Collection[UUID]) -> Select[Any] | None:
+    """(uuid, name) of these objects as they are called now; None for kinds without a name."""
+    model: Any = {"file": File, "folder": Folder, "user": User, "group": Group}.get(kind)
+    return None if model is None else any_state(model, model.uuid, model.name).where(model.uuid.in_(list(uuids)))

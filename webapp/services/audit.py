@@ -1,179 +1,197 @@
-"""The seals of the audit trail: committed entries are chained one by one, and a check names what was changed since.
+"""Reading the audit trail: who did what to which object, newest first, whole for who takes it away."""
 
-A link is HMAC-SHA-256 over the link before it and the whole entry, under a key that the database holds encrypted: who
-can write to the database alone makes no link (B. Schneier, J. Kelsey, Secure audit logs to support computer forensics,
-1999). Entries commit without waiting for the chain.
-"""
-
-import hmac
-import json
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
-import structlog
-from sqlalchemy import func, insert
+from pydantic import Field
+from sqlalchemy import ColumnElement
 
-from webapp.db import db, read_row, read_rows, transactional
-from webapp.errors import Conflict
-from webapp.infra.clock import now
-from webapp.models.audit import AuditChain, AuditEntry, AuditSeal, any_chain, any_last_link, any_links, any_unsealed
-from webapp.models.record import any_state
-from webapp.policies import system_actor
-from webapp.services.events import Target, record
-from webapp.services.jobs import Hopeless
-from webapp.services.purges import Work
+from webapp.config import current_settings
+from webapp.db import read_row, read_rows, transactional
+from webapp.infra.ids import first_id_at
+from webapp.models.audit import EVENTS, HAPPENINGS, AuditEntry, any_entries, any_last_link, any_names, any_person
+from webapp.models.jobs import Job
+from webapp.models.record import live
+from webapp.policies import Actor, require
+from webapp.services.cursors import Page, decode_cursor, page_of
+from webapp.services.events import Target, queue_jobs, record
+from webapp.services.inputs import Input, Instant, Line
 
-log = structlog.get_logger("webapp.audit")
-BATCH = 500  # entries of one transaction, or of one read
-OVERLAP = 600_000 << 22  # ids: an entry commits at most ten minutes after its id was made; the nightly check sees all
-MOST = 100  # faults that are named; all are counted
-NEWEST = any_last_link()
-FRESH = any_unsealed().limit(BATCH)
-LINKS = any_links().limit(BATCH)
-FIELDS = tuple(column.name for column in AuditEntry.__table__.columns)
+BATCH = 1000  # entries of one read while the trail is taken away
+CHECK = "upkeep.verify_audit"
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong at a place of the chain, and the entry there as far as it is known."""
+class AuditTraits(Input):
+    """What to ask of an entry; what is absent is any. `event` is one event, or `file.*` for all about files. `actor_id`
+    finds also what they did while they acted as others. A day without a time counts in the reader's time zone; the day
+    `until` is included."""
 
-    position: int
-    what: str
-    entry_id: int
-    event: str | None = None
-    at: datetime | None = None
-    target: str | None = None
-
-    def __str__(self) -> str:
-        about = "" if self.event is None else f": {self.event} of {self.target} at {self.at}"
-        which = f"entry {self.entry_id}" if self.entry_id else "an entry"
-        return f"place {self.position}, {which} {self.what}{about}"
+    event: Annotated[str | None, Field(pattern=r"^[a-z]{2,30}\.(\*|[a-z_]{2,40})$")] = None
+    actor_id: UUID | None = None
+    target_id: UUID | None = None
+    request_id: Annotated[str, Line(64)] | None = None
+    since: Instant | date | None = None
+    until: Instant | date | None = None
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """A check of the whole chain. `head` names its end, to be kept elsewhere: nothing here tells of an end cut off."""
+class AuditFilter(AuditTraits):
+    """Which entries to list."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class AuditExport(AuditTraits):
+    """Which entries to take away, and how: comma-separated values, or one JSON object a line."""
+
+    format: Literal["csv", "jsonl"] = "jsonl"
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody in the trail, by the name of now; an erased account has none."""
+
+    id: UUID
+    name: str
+    email: str
+
+
+class EntryView(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. `actor` is null for the system, `impersonator` who acted as that person; `token` says that a personal
+    token was used. `changes` maps a field to [before, after]. `seal` is its place in the chain, null for some seconds.
+    """
+
+    at: datetime
+    event: str
+    actor: Person | None
+    impersonator: Person | None
+    token: bool
+    target_type: str
+    target_id: UUID | None
+    target_name: str | None
+    changes: dict[str, Any]
+    request_id: str | None
+    seal: int | None
+
+
+class TrailView(msgspec.Struct, frozen=True, kw_only=True):
+    """How the chain stands: its last link, and the last check of it, which is a job. `state` is the job's."""
 
     links: int
-    faults: int
-    named: tuple[Fault, ...]
-    head: str
+    sealed_at: datetime | None
+    checked_at: datetime | None
+    check_id: UUID | None
+    state: str | None
+    found: str | None
 
 
-def seal_entries(*, every: bool = False) -> int:
-    """Chain what is committed and has no seal yet; returns how many. Several may run, one of them does it.
-
-    `every` looks for entries of any age, which reads the whole trail.
-    """
-    count = 0
-    while (done := _seal_next(0 if every else _floor())) > 0:
-        count += done
-    return count
-
-
-def verify_chain(expected: str | None = None, job: Work | None = None) -> Check:
-    """Compute every link again. `expected` is the head of an earlier check, which must still be in the chain.
-
-    Names entries that were changed or removed and links that are missing, wherever they are.
-    """
-    chain = read_row(any_chain())
-    key = b"" if chain is None else bytes.fromhex(chain.key)
-    newest = read_row(NEWEST)
-    last = 1 if newest is None else newest.position
-    faults, place, previous, heads = [], 0, b"", expected in {None, _name(0, b"")}
-    for row in _links():
-        if row.position != place + 1:
-            faults.append(Fault(position=place + 1, what="and its seal are missing", entry_id=0))
-        elif row.id is None:
-            faults.append(Fault(position=row.position, what="was removed", entry_id=row.entry_id))
-        elif not hmac.compare_digest(_link(key, previous, row.position, row.sealed_at, dict(row._mapping)), row.hash):
-            faults.append(Fault(position=row.position, what="was changed", entry_id=row.entry_id, event=row.event,
-                                at=row.created_at, target=f"{row.target_type} {row.target_uuid}"))  # fmt: skip
-        place, previous = row.position, row.hash
-        heads = heads or expected == _name(place, previous)
-        if job is not None and place % BATCH == 0:
-            job.progress(min(99, place * 100 / last))
-    if not heads:
-        faults.append(Fault(position=place, what="is the last: the expected end is not in the chain", entry_id=0))
-    return Check(links=place, faults=len(faults), named=tuple(faults[:MOST]), head=_name(place, previous))
+def list_entries(actor: Actor, query: AuditFilter) -> Page[EntryView]:
+    """Entries that match. Raises Refused, Invalid for a foreign cursor."""
+    require(actor, "audit.read")
+    chosen = any_entries().where(*_criteria(actor, query)).limit(query.limit + 1)
+    if query.cursor:
+        chosen = chosen.where(AuditEntry.id < decode_cursor(query.cursor, (int,), of="audit")[0])
+    rows = read_rows(chosen)
+    names = _names(rows)
+    return page_of(rows, query.limit, lambda row: _view(row, names), lambda row: (row.id,), of="audit")
 
 
-def check_nightly(job: Work) -> dict[str, Any]:
-    """Seal what was left over, then verify all. Raises Hopeless naming the first fault, which is recorded as well."""
-    seal_entries(every=True)
-    check = verify_chain(job=job)
-    log.info("audit_verified", links=check.links, faults=check.faults, head=check.head)
-    if check.faults:
-        _tell(check)
-        raise Hopeless(f"The audit trail was tampered with in {check.faults} places. The first: {check.named[0]}.")
-    return {"links": check.links, "head": check.head}
+def export_entries(actor: Actor, query: AuditExport) -> Iterator[EntryView]:
+    """All entries that match, newest first, a thousand at a time; that they were taken away is recorded first."""
+    require(actor, "audit.read")
+    _note_export(actor, query)
+    return _all_entries(_criteria(actor, query))
+
+
+def show_trail(actor: Actor) -> TrailView:
+    """How the chain stands. Raises Refused."""
+    require(actor, "audit.read")
+    columns = (Job.uuid, Job.state, Job.finished_at, Job.error)
+    last = read_row(any_last_link())
+    job = read_row(live(Job, *columns).where(Job.name == CHECK).order_by(Job.id.desc()).limit(1))
+    return TrailView(
+        links=last.position if last else 0, sealed_at=last.sealed_at if last else None,
+        check_id=job.uuid if job else None, checked_at=job.finished_at if job else None,
+        state=job.state if job else None, found=job.error if job else None,
+    )  # fmt: skip
 
 
 @transactional
-def _tell(check: Check) -> None:
-    first = str(check.named[0])
-    record(
-        system_actor(), "audit.broken", Target("audit", None), {"faults": (None, check.faults), "first": (None, first)}
-    )
-
-
-def _seal_next(floor: int) -> int:
-    """Seal a batch. Looks first: a vault at rest writes nothing."""
-    if read_row(FRESH, {"floor": floor}) is None:
-        return 0
-    if read_row(any_chain()) is None:
-        with suppress(Conflict):  # a twin was first
-            _begin()
-    return _seal(floor)
+def check_trail(actor: Actor) -> UUID:
+    """Have the whole chain verified by a job and return its id. Raises Conflict while such a check waits or runs."""
+    require(actor, "audit.write")
+    target = Target("audit", None, owner_id=actor.id)
+    record(actor, "audit.check_asked", Target("audit", None))
+    return queue_jobs(actor, [CHECK], target, unique_key=CHECK)[0]
 
 
 @transactional
-def _seal(floor: int) -> int:
-    chain = db.session.scalar(any_state(AuditChain).with_for_update(skip_locked=True))
-    if chain is None:
-        return 0  # another has it in its hands
-    key, last = bytes.fromhex(chain.key), db.session.execute(NEWEST).first()
-    place, previous, moment = (0, b"", now()) if last is None else (last.position, last.hash, now())
-    seals = []
-    for row in db.session.execute(FRESH, {"floor": floor}):
-        place, previous = place + 1, _link(key, previous, place + 1, moment, dict(row._mapping))
-        seals.append({"position": place, "entry_id": row.id, "hash": previous, "sealed_at": moment})
-    if seals:
-        db.session.execute(insert(AuditSeal), seals)
-    return len(seals)
+def _note_export(actor: Actor, query: AuditExport) -> None:
+    asked = query.model_dump(mode="json", exclude_none=True)
+    record(actor, "audit.exported", Target("audit", None), {name: (None, value) for name, value in asked.items()})
 
 
-@transactional
-def _begin() -> None:
-    db.session.add(AuditChain(id=1, key=secrets.token_hex(32), created_at=now()))
+def _all_entries(criteria: list[ColumnElement[bool]]) -> Iterator[EntryView]:
+    chosen = any_entries().where(*criteria).limit(BATCH)
+    rows = read_rows(chosen)
+    while rows:
+        names = _names(rows)
+        yield from (_view(row, names) for row in rows)
+        rows = read_rows(chosen.where(AuditEntry.id < rows[-1].id)) if len(rows) == BATCH else []
 
 
-def _floor() -> int:
-    newest = read_row(any_state(AuditSeal, func.max(AuditSeal.entry_id)))
-    return 0 if newest is None or newest[0] is None else int(newest[0]) - OVERLAP
+def _criteria(actor: Actor, traits: AuditTraits) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if traits.event:
+        kind, what = traits.event.split(".")
+        named = [f"{kind}.{each}" for each in HAPPENINGS.get(kind, ())] if what == "*" else [traits.event]
+        found.append(AuditEntry.event.in_([name for name in named if name in EVENTS]))
+    if traits.actor_id:
+        found.append(any_person(traits.actor_id))
+    if traits.target_id:
+        found.append(AuditEntry.target_uuid == traits.target_id)
+    if traits.request_id:
+        found.append(AuditEntry.request_id == traits.request_id)
+    if traits.since:  # by the id, which begins with the time: along the key, whatever else is asked
+        found.append(AuditEntry.id >= first_id_at(_moment(actor, traits.since)))
+    if traits.until:
+        found.append(AuditEntry.id < first_id_at(_moment(actor, traits.until, after=True)))
+    return found
 
 
-def _links() -> Iterator[Any]:
-    after = 0
-    while rows := read_rows(LINKS, {"after": after}):
-        yield from rows
-        after = rows[-1].position
+def _moment(actor: Actor, asked: datetime | date, *, after: bool = False) -> datetime:
+    """The moment itself; of a day its first, or the one `after` its last, in the actor's time zone."""
+    if isinstance(asked, datetime):
+        return asked
+    day = asked + timedelta(days=1) if after and asked < date.max else asked
+    return datetime.combine(day, time(), ZoneInfo(actor.time_zone or current_settings().tz))
 
 
-def _link(key: bytes, previous: bytes, position: int, sealed_at: datetime, entry: Mapping[str, Any]) -> bytes:
-    """The hash of a link. Columns that are null are left out, so that one added later changes no link before it."""
-    facts = {name: entry[name] for name in FIELDS if entry[name] is not None}
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False, default=_plain, separators=(",", ":"))
-    return hmac.digest(
-        key, b"\0".join((previous.hex().encode(), f"{position} {_plain(sealed_at)} {text}".encode())), "sha256"
-    )
+def _names(rows: Any) -> dict[tuple[str, UUID], str]:
+    """Names of now of the objects on a page, a statement for each kind of object."""
+    names: dict[tuple[str, UUID], str] = {}
+    for kind in sorted({row.target_type for row in rows}):
+        wanted = {row.target_uuid for row in rows if row.target_type == kind and row.target_uuid}
+        statement = any_names(kind, wanted) if wanted else None
+        found = [] if statement is None else read_rows(statement)
+        names |= {(kind, row.uuid): row.name for row in found}
+    return names
 
 
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _view(row: Any, names: dict[tuple[str, UUID], str]) -> EntryView:
+    return EntryView(
+        at=row.created_at, event=row.event, token=row.token_id is not None,
+        actor=_person(row, "actor"), impersonator=_person(row, "impersonator"), target_type=row.target_type,
+        target_id=row.target_uuid, target_name=names.get((row.target_type, row.target_uuid)), changes=row.changes,
+        request_id=row.request_id, seal=row.position,
+    )  # fmt: skip
 
 
-def _name(position: int, link: bytes) -> str:
-    return f"{position}:{link.hex()}"
+def _person(row: Any, part: str) -> Person | None:
+    number = getattr(row, f"{part}_uuid")
+    if number is None:
+        return None
+    return Person(id=number, name=getattr(row, f"{part}_name"), email=getattr(row, f"{part}_email"))
