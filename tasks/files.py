@@ -1,7 +1,7 @@
 """What is done to a file's content after an upload."""
 
 from tasks.actors import Result, job
-from webapp.services import inspections, previews
+from webapp.services import inspections, previews, scans
 from webapp.services.jobs import StartedJob
 
 
@@ -18,3 +18,8 @@ def verify_file(started: StartedJob) -> Result:
 @job("files.thumbnail")
 def make_previews(started: StartedJob) -> Result:
     return previews.make_previews(started)
+
+
+@job("files.scan")
+def scan_file(started: StartedJob) -> Result:
+    return scans.scan_file(started)

@@ -1,7 +1,7 @@
 """Housekeeping."""
 
 from tasks.actors import Result, job
-from webapp.services import blobs, departures, purges, scrubs, seals, upkeep
+from webapp.services import blobs, departures, purges, scans, scrubs, seals, upkeep
 from webapp.services.jobs import StartedJob
 
 
@@ -18,6 +18,11 @@ def sweep_expired(started: StartedJob) -> Result:
 @job("upkeep.scrub_blobs")
 def scrub_blobs(started: StartedJob) -> Result:
     return {**scrubs.scrub_blobs(started)}
+
+
+@job("upkeep.scan_blobs")
+def scan_blobs(started: StartedJob) -> Result:
+    return {**scans.scan_blobs(started)}
 
 
 @job("upkeep.purge_trash")

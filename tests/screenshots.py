@@ -161,6 +161,7 @@ def fill(program: Program) -> Paths:
         "health": "/admin/health",
         "settings": "/admin/settings",
         "mail": "/admin/mail",
+        "quarantine": "/admin/quarantine",
         "access": f"/files/{photo}/access",
         "folder-access": f"/folders/{folders['Photographs']}/access",
         "shared": "/shared",

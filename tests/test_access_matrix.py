@@ -74,6 +74,8 @@ ROWS: dict[str, dict[str, str]] = {
     "members_api": {"held": "add_member list_members remove_member set_member show_member"},
     "members_pages": {"held": "add_member remove_member set_member"},
     "previews_api": {"viewer": "show_thumbnail"},
+    "quarantine_api": {"held": "list_infected"},
+    "quarantine_pages": {"held": "list_infected"},
     "queues_api": {"held": "cancel_jobs discard_jobs list_queues replay_jobs"},
     "queues_pages": {"held": "cancel_jobs discard_jobs list_all_jobs replay_jobs"},
     "registrations_api": {"open": "accept_invitation register resend_verification verify_email"},

@@ -16,12 +16,13 @@ from webapp.errors import HoldfastError
 from webapp.extensions import connect_migrations
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
-from webapp.services import factors, keys, seals, seeds, setup, standings, users
+from webapp.services import factors, keys, scans, seals, seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
 keyring = AppGroup("keys", help="Keys of what is stored encrypted.")
 accounts = AppGroup("users", help="Make and suspend accounts.")
+stored = AppGroup("storage", help="Stored bytes.")
 trail = AppGroup("audit", help="Look at the audit trail.")
 
 
@@ -73,6 +74,19 @@ def verify_audit(expect: str | None) -> None:
     if check.faults:
         raise click.ClickException(f"{check.faults} of {check.links} links are not as they were.")
     click.echo(f"{check.links} links, whole. Head: {check.head}")
+
+
+@stored.command("rescan")
+def rescan_blobs() -> None:
+    """Have a job ask the virus scanner about every stored file again."""
+    if not current_settings().clamav_url:
+        raise click.ClickException("There is no virus scanner: set CLAMAV_URL.")
+    try:
+        job = scans.order_rescan()
+    except HoldfastError as error:
+        detail = "It is under way already." if error.status == 409 else error.detail
+        raise click.ClickException(detail) from None
+    click.echo(f"Queued as job {job}.")
 
 
 @keyring.command("rotate")

@@ -102,6 +102,7 @@ class Settings(BaseModel):
     account_retention_days: int = Field(30, ge=1, le=3650, description="days until deleted accounts are erased")
     scrub_bytes: int = Field(20 * 10**9, ge=1, description="stored bytes that are read again each night")
 
+    clamav_url: str = Field("", description="clamd, which scans uploads: tcp://host:3310 or unix:/path")
     mail_url: SecretStr | None = None
     mail_from: str = "Holdfast <holdfast@localhost>"
     oidc_issuers: tuple[Issuer, ...] = ()
@@ -154,6 +155,20 @@ class Settings(BaseModel):
     def _known_broker(cls, value: SecretStr | None) -> SecretStr | None:
         if value and urlsplit(value.get_secret_value()).scheme not in {"amqp", "amqps"}:
             raise ValueError("must start with amqp:// or amqps://")
+        return value
+
+    @field_validator("clamav_url")
+    @classmethod
+    def _known_scanner(cls, value: str) -> str:
+        parts = urlsplit(value)
+        try:
+            known = (parts.scheme == "tcp" and parts.hostname and parts.port != 0 and parts.path in {"", "/"}) or (
+                parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/")
+            )
+        except ValueError:  # a port that is none
+            known = False
+        if value and not known:
+            raise ValueError("must be tcp://host:port or unix:/path")
         return value
 
     @field_validator("mail_url")

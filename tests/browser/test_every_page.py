@@ -69,6 +69,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "new role": "/admin/roles/new",
         "role": f"/admin/roles/{role}",
         "mail": "/admin/mail",
+        "quarantine": "/admin/quarantine",
         "users": "/admin/users",
         "no users": "/admin/users?q=nobody-of-this-name",
         "new user": "/admin/users/new",

@@ -35,6 +35,7 @@ PARTS = {
     "relay": lazy_gettext("Relay"),
     "worker": lazy_gettext("Worker"),
     "queues": lazy_gettext("Queues of jobs"),
+    "scanner": lazy_gettext("Virus scanner"),
 }
 ADVICE = {
     "database": lazy_gettext("Start the server of DATABASE_URL, or check role, password and network. Until then "
@@ -49,6 +50,8 @@ ADVICE = {
     "worker": lazy_gettext("Start a worker: dramatiq tasks. Jobs wait until then; nothing is lost."),
     "queues": lazy_gettext("See on the page of all jobs what runs and what failed; if all is in order, start more "
                            "workers or raise JOB_THREADS."),
+    "scanner": lazy_gettext("Start the clamd of CLAMAV_URL. Until then new files are not shared with anybody; they are "
+                            "scanned when it is back."),
     "threads": lazy_gettext("Restart the vault: jobs wait in the database until then."),
 }  # fmt: skip
 NOTES = {

@@ -24,7 +24,8 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("file.created", _l("Uploaded")), ("file.replaced", _l("New version")), ("file.renamed", _l("Renamed")),
         ("file.moved", _l("Moved")), ("file.described", _l("Described")), ("file.trashed", _l("Moved to trash")),
         ("file.restored", _l("Restored")), ("file.purged", _l("Removed for good")),
-        ("file.damaged", _l("Found damaged")),
+        ("file.damaged", _l("Found damaged")), ("file.infected", _l("Virus found")),
+        ("file.cleared", _l("Virus no longer found")),
     )),
     ("folder", _l("Folders"), (
         ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),
@@ -90,6 +91,7 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("audit.check_asked", _l("Check asked for")),
     )),
     ("cache", _l("Caches"), (("cache.emptied", _l("Emptied")),)),
+    ("scan", _l("Virus scans"), (("scan.ordered", _l("Scan of all files asked for")),)),
     ("key", _l("Keys"), (("key.rotation_asked", _l("Re-encryption asked for")),)),
 )  # fmt: skip
 LISTED = (

@@ -44,6 +44,7 @@ SPANS = (  # below so many seconds, in units of so many seconds
 )
 TITLES = {
     "files.sniff": lazy_gettext("Type detection"),
+    "files.scan": lazy_gettext("Virus scan"),
     "files.verify": lazy_gettext("Checksum"),
     "files.thumbnail": lazy_gettext("Preview"),
     "webhooks.deliver": lazy_gettext("Webhook"),
@@ -52,6 +53,7 @@ TITLES = {
     "upkeep.sweep_blobs": lazy_gettext("Sweep of orphaned bytes"),
     "upkeep.sweep_expired": lazy_gettext("Removal of expired entries"),
     "upkeep.scrub_blobs": lazy_gettext("Check of stored bytes"),
+    "upkeep.scan_blobs": lazy_gettext("Virus scan of stored files"),
     "accounts.export": lazy_gettext("Data export"),
     "keys.rotate": lazy_gettext("Re-encryption under the first key"),
     "upkeep.verify_audit": lazy_gettext("Check of the audit trail"),

@@ -29,6 +29,7 @@ TITLES = {
     "confirm email": _l("Confirmation of a new address"),
     "export ready": _l("An archive is ready"),
     "no account": _l("No account with this address"),
+    "file infected": _l("A virus in a file"),
     "password changed": _l("A password was changed"),
 }
 TLS = {

@@ -19,6 +19,7 @@ from webapp.services.cursors import Page
 from webapp.services.files import FileView
 from webapp.services.folders import FolderFilter, MoveQuery, Trail
 from webapp.services.listings import BrowseQuery, Row
+from webapp.services.scans import is_safe
 from webapp.services.settings import in_force
 
 TEXT_SHOWN = 64 * 1024
@@ -113,12 +114,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 def _row(actor: Actor, row: Row, you: str, writer: Pen) -> Line:
     is_file = row.kind == "file"
+    safe = is_safe(row.scanned, "infected" if row.infected else None, own=row.owner_id == actor.id)
     content = f"/api/v1/files/{row.id}"  # written out: url_for per row costs more than the row
-    chips = (
-        [(_("Making preview") if row.mime and row.mime.startswith("image/") else _("Processing"), "busy")]
-        if row.busy
-        else []
-    )
+    chips = _states(row)
     chips += [(_("Damaged"), "bad")] if row.damaged else []
     chips += [(f"v{row.number}", "plain")] if row.number > 1 else []
     return Line(
@@ -129,14 +127,25 @@ def _row(actor: Actor, row: Row, you: str, writer: Pen) -> Line:
         chips=chips,
         url=f"/files/{row.id}" if is_file else f"/folders/{row.id}",
         icon=icon_of(row.mime or "") if is_file else "folder",
-        thumbnail=f"{content}/thumbnail?size=64" if row.thumbnail else None,
+        thumbnail=f"{content}/thumbnail?size=64" if row.thumbnail and safe else None,
         owner=you if row.owner == actor.name else row.owner,
         modified=row.updated_at.isoformat(),
         modified_text=writer.ago(row.updated_at),
         modified_exact=writer.exact(row.updated_at),
         size_text=writer.size(row.size),
-        download_url=f"{content}/content" if is_file else None,
+        download_url=f"{content}/content" if is_file and safe else None,
     )
+
+
+def _states(row: Row) -> list[tuple[str, str]]:
+    """What is being done to a file or was found in it."""
+    if row.infected:
+        return [(_("Infected"), "bad")]
+    if row.kind == "file" and not row.scanned and current_settings().clamav_url:
+        return [(_("Being checked"), "busy") if row.busy else (_("Not checked"), "warn")]
+    if row.busy:
+        return [(_("Making preview") if row.mime and row.mime.startswith("image/") else _("Processing"), "busy")]
+    return []
 
 
 def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
@@ -191,6 +200,7 @@ def file_card(actor: Actor, file_id: UUID) -> dict[str, Any]:
     file, found, owner_id = files.look_at(actor, file_id)
     icon, words = kind_of(file.mime)
     facts = downloads.show_facts(actor, file.id)
+    safe = is_safe(facts.scanned, facts.virus, own=owner_id == actor.id)
     shown = {
         **msgspec.structs.asdict(file),
         "kind_text": words,
@@ -214,8 +224,10 @@ def file_card(actor: Actor, file_id: UUID) -> dict[str, Any]:
         "writes": actor.can("files.write") and found.level >= Level.EDITOR,
         "moves": found.whole or found.top is not None,
         "shares": actor.can("files.share") and found.level >= Level.MANAGER,
-        "preview": _preview(actor, file, facts.preview),
-        "download_url": f"/api/v1/files/{file.id}/content",
+        "virus": facts.virus,
+        "unchecked": not facts.scanned and bool(current_settings().clamav_url),
+        "preview": _preview(actor, file, facts.preview) if safe else {"kind": "none", "note": None},
+        "download_url": f"/api/v1/files/{file.id}/content" if safe else None,
     }
 
 

@@ -33,7 +33,19 @@ from webapp.models.users import User
 # Every event that record() writes: of each kind of object, what happens to it. So audit trail and webhooks name them;
 # http/hookrows.py has their words for people.
 HAPPENINGS: dict[str, tuple[str, ...]] = {
-    "file": ("created", "replaced", "renamed", "moved", "described", "trashed", "restored", "purged", "damaged"),
+    "file": (
+        "created",
+        "replaced",
+        "renamed",
+        "moved",
+        "described",
+        "trashed",
+        "restored",
+        "purged",
+        "damaged",
+        "infected",
+        "cleared",
+    ),
     "folder": ("created", "renamed", "moved"),
     "user": (
         "created",
@@ -66,6 +78,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "audit": ("broken", "exported", "check_asked"),
     "cache": ("emptied",),
     "key": ("rotation_asked",),
+    "scan": ("ordered",),
 }
 EVENTS = frozenset(f"{kind}.{what}" for kind, happenings in HAPPENINGS.items() for what in happenings)
 

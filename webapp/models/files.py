@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.db import Base
 from webapp.models.folders import TOP
 from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state
+from webapp.models.users import User
 
 LIVING: dict[str, Any] = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
 AT = text("coalesce(folder_id, 0)")
@@ -18,6 +19,8 @@ class Blob(Base):
     """Content, stored once: addressed by its sha-256. `refcount` is the number of file versions that name it."""
 
     __tablename__ = "blobs"
+    __table_args__ = (Index("ix_blobs_infected", "id", sqlite_where=text("infected_with IS NOT NULL"),
+                            postgresql_where=text("infected_with IS NOT NULL")),)  # fmt: skip
 
     id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
@@ -27,6 +30,8 @@ class Blob(Base):
     created_at: Mapped[Moment]
     verified_at: Mapped[MaybeMoment]
     damaged_at: Mapped[MaybeMoment]
+    scanned_at: Mapped[MaybeMoment]  # when the virus scanner last gave an answer
+    infected_with: Mapped[str | None] = mapped_column(String(200))  # what it found; None: nothing, or not asked yet
     facts: Mapped[dict[str, Any]] = mapped_column(DOCUMENT, default=dict)  # width, height, pages: found by jobs
 
 
@@ -126,6 +131,27 @@ def any_version(file_id: int, number: int) -> Select[Any]:
 def any_locked_blob(blob_id: int) -> Select[Blob]:
     """The blob, held still until the transaction ends: two jobs may add facts to it at once."""
     return any_state(Blob).where(Blob.id == blob_id).with_for_update()
+
+
+def any_holders(blob_id: int) -> Select[Any]:
+    """Files, trashed or not, of which some version is these bytes: public id, name and owner."""
+    named = any_state(FileVersion, FileVersion.file_id).where(FileVersion.blob_id == blob_id)
+    return any_state(File, File.uuid, File.name, File.owner_id).where(File.id.in_(named)).order_by(File.id)
+
+
+def any_infected() -> Select[Any]:
+    """Versions in whose content a virus was found, of files trashed or not, newest first."""
+    columns = (File.uuid, File.name, File.number.label("newest"), File.deleted_at, FileVersion.number,
+               FileVersion.created_at, FileVersion.id.label("row_id"), Blob.infected_with, Blob.scanned_at, Blob.size,
+               Blob.sha256, User.uuid.label("owner_uuid"), User.name.label("owner"))  # fmt: skip
+    return (
+        any_state(File, *columns)
+        .join(FileVersion, FileVersion.file_id == File.id)
+        .join(Blob, Blob.id == FileVersion.blob_id)
+        .join(User, User.id == File.owner_id)
+        .where(Blob.infected_with.is_not(None))
+        .order_by(FileVersion.id.desc())
+    )
 
 
 def any_previews_of(blob_id: int) -> Select[int]:

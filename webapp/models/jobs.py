@@ -40,6 +40,8 @@ KINDS = {
     kind.name: kind
     for kind in (
         JobKind("files.sniff", "Type detection", "files", priority=SOON),
+        # a scanner that is down for three days holds files that long; then the nightly scan asks again
+        JobKind("files.scan", "Virus scan", "files", max_attempts=80, first_delay=10, priority=SOON),
         JobKind("files.verify", "Checksum", "files", priority=LATER),
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
         JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
@@ -50,6 +52,7 @@ KINDS = {
         JobKind("upkeep.sweep_blobs", "Sweep of orphaned bytes", "upkeep"),
         JobKind("upkeep.sweep_expired", "Removal of expired entries", "upkeep", first_delay=60),
         JobKind("upkeep.scrub_blobs", "Check of stored bytes", "upkeep", first_delay=300, time_limit=1500),
+        JobKind("upkeep.scan_blobs", "Virus scan of stored files", "upkeep", first_delay=300, time_limit=1500),
         JobKind("upkeep.verify_audit", "Check of the audit trail", "upkeep", first_delay=60, time_limit=1500),
         JobKind("keys.rotate", "Re-encryption under the first key", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.purge_trash", "Removal of old trash", "upkeep", first_delay=60, time_limit=1500),

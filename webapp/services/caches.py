@@ -6,7 +6,7 @@
 | settings   | what administrators set                | 1 s   | time (services/settings)                              |
 | meters     | the numbers around a page              | 1 s   | time (http/formats, by Flask-Caching)                 |
 | folders    | which folder of an owner has a uuid    | 300 s | every folder event of the owner                       |
-| previews   | where a file's preview lies, or none   | 300 s | every event of the file, a preview drawn for it       |
+| previews   | where a file's preview lies, or none   | 300 s | every event of the file, its preview drawn, its scan  |
 | jobs       | how many jobs there are in each state  | 15 s  | time; told for another minute while one counts anew   |
 | backlogs   | since when each queue's oldest waits   | 5 s   | time; told for another minute, likewise               |
 | holders    | held locks, processes that live        | 2 s   | time; told for ten more seconds, likewise             |
@@ -15,6 +15,7 @@ The first three are within the process only: a second needs no message.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,7 +28,8 @@ from webapp.infra.layers import Layers, Namespace
 T = TypeVar("T")
 VAULT = 0  # the owner of what belongs to nobody; no account has this id
 FOLDERS: Namespace[int | None] = Namespace("folders", int | None, fresh=300)  # type: ignore[arg-type]
-PREVIEWS: Namespace[tuple[str, str, int] | None] = Namespace("previews", tuple[str, str, int] | None, fresh=300)  # type: ignore[arg-type]
+Address = tuple[str, str, int, datetime | None, str | None]  # key, media type, bytes; when scanned, with what infected
+PREVIEWS: Namespace[Address | None] = Namespace("previews", Address | None, fresh=300, version=2)  # type: ignore[arg-type]
 JOBS: Namespace[dict[str, int]] = Namespace("jobs", dict[str, int], fresh=15, near=15, stale=60)
 BACKLOGS: Namespace[dict[str, float]] = Namespace("backlogs", dict[str, float], fresh=5, near=5, stale=60)
 HOLDERS: Namespace[Holders] = Namespace("holders", Holders, fresh=2, stale=10, version=2)

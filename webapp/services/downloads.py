@@ -17,6 +17,7 @@ from webapp.policies import Actor, require
 from webapp.services.access import prove, reach, refuse_missing
 from webapp.services.blobs import read_blob
 from webapp.services.inputs import Input
+from webapp.services.scans import SCAN, refuse_unsafe
 
 
 class ContentQuery(Input):
@@ -37,6 +38,7 @@ _CONTENT = (
         Blob.size,
         Blob.storage_key,
         Blob.damaged_at,
+        *SCAN,
         *_SPOT,
     )
     .outerjoin(Folder, Folder.id == File.folder_id)
@@ -62,9 +64,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_content(actor: Actor, file_id: UUID) -> Content:
-    """The current content of a file. Raises Missing; Conflict (code damaged) when its bytes failed their check."""
+    """The current content of a file. Raises Missing; Conflict when its bytes failed their check (code damaged) or hold
+    a virus (infected); Locked (being_checked) for what others shared before it was scanned."""
     require(actor, "files.read")
     row = _found(actor, _CONTENT, file_id)
+    refuse_unsafe(row.scanned_at, row.infected_with, own=row.owner_id == actor.id)
     if row.damaged_at is not None:
         raise Conflict(
             "The stored bytes of this file are damaged. Upload it again or ask for a backup.", code="damaged"
@@ -78,13 +82,21 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the jobs found out about a file's content."""
 
     preview: bool
+    scanned: bool
+    virus: str | None = None
     width: int | None = None
     height: int | None = None
     pages: int | None = None
 
 
 _FACTS = (
-    live(File, Blob.facts, *_SPOT, exists().where(Preview.blob_id == Blob.id, Preview.size == LARGE).label("preview"))
+    live(
+        File,
+        Blob.facts,
+        *SCAN,
+        *_SPOT,
+        exists().where(Preview.blob_id == Blob.id, Preview.size == LARGE).label("preview"),
+    )
     .join(Blob, Blob.sha256 == File.sha256)
     .outerjoin(Folder, Folder.id == File.folder_id)
     .where(File.uuid == bindparam("file_id"))
@@ -92,10 +104,11 @@ _FACTS = (
 
 
 def show_facts(actor: Actor, file_id: UUID) -> Facts:
-    """Size in pixels, pages, and whether there is a large preview. Raises Missing."""
+    """Size in pixels, pages, whether there is a large preview, what the virus scanner said. Raises Missing."""
     require(actor, "files.read")
     row = _found(actor, _FACTS, file_id)
-    return Facts(preview=row.preview, **{k: row.facts.get(k) for k in ("width", "height", "pages")})
+    known = {"scanned": row.scanned_at is not None, "virus": row.infected_with}
+    return Facts(preview=row.preview, **known, **{k: row.facts.get(k) for k in ("width", "height", "pages")})
 
 
 def _found(actor: Actor, statement: Select[Any], file_id: UUID) -> Any:

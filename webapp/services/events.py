@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import insert
 from uuid_utils.compat import uuid7
 
+from webapp.config import current_settings
 from webapp.db import db
 from webapp.infra.clock import now
 from webapp.infra.crypto import in_row
@@ -22,10 +23,8 @@ from webapp.services.caches import forget
 from webapp.services.fanout import deliveries_of
 from webapp.services.news import JobChange, tell_change_later, tell_jobs_later
 
-SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
-    "file.created": ("files.sniff", "files.verify", "files.thumbnail"),
-    "file.replaced": ("files.sniff", "files.verify", "files.thumbnail"),
-}
+CONTENT_JOBS = ("files.scan", "files.sniff", "files.verify", "files.thumbnail")
+SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {"file.created": CONTENT_JOBS, "file.replaced": CONTENT_JOBS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,13 @@ def record(
     tell_change_later(target.owner_id, event, target.uuid)
     told = {"type": target.type, "id": target.uuid, "name": target.about}
     insert_deliveries(actor, deliveries_of(actor, event, told, listed, moment))
-    return queue_jobs(actor, SUBSCRIPTIONS.get(event, ()), target)
+    return queue_jobs(actor, _subscribers(event), target)
+
+
+def _subscribers(event: str) -> list[str]:
+    """The jobs that follow from it here: without a virus scanner nothing is scanned."""
+    scans = bool(current_settings().clamav_url)
+    return [name for name in SUBSCRIPTIONS.get(event, ()) if scans or name != "files.scan"]
 
 
 def insert_deliveries(actor: Actor, rows: Sequence[Mapping[str, Any]], lane: int | None = None) -> None:

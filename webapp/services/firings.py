@@ -51,6 +51,7 @@ BUILT_IN = (
     BuiltIn("sweep-expired", "Removal of expired entries", "upkeep.sweep_expired", "40 2 * * *"),
     BuiltIn("purge-trash", "Removal of old trash", "upkeep.purge_trash", "10 3 * * *"),
     BuiltIn("scrub-blobs", "Check of stored bytes", "upkeep.scrub_blobs", "45 3 * * *"),
+    BuiltIn("scan-blobs", "Virus scan of stored files", "upkeep.scan_blobs", "50 4 * * *"),
     BuiltIn("verify-audit", "Check of the audit trail", "upkeep.verify_audit", "5 4 * * *"),
     BuiltIn("erase-accounts", "Erasure of deleted accounts", "upkeep.erase_accounts", "25 3 * * *"),
     BuiltIn("mail-digest", "Digest mail", "mails.digest", "0 7 * * 1"),

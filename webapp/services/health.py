@@ -13,6 +13,8 @@ from sqlalchemy import Engine, Executable, Row, func, text
 
 from webapp.config import Settings, current_settings
 from webapp.db import autocommitting, db, translated
+from webapp.errors import Unavailable
+from webapp.infra import scanner
 from webapp.infra.holders import ROLES, read_processes
 from webapp.infra.inquiries import Inquiries
 from webapp.infra.probes import RedisState, probe_broker, probe_redis
@@ -144,6 +146,7 @@ def _checks(settings: Settings, engine: Engine) -> dict[str, Check | None]:
         "broker": partial(probe_broker, broker.get_secret_value()) if broker else None,
         **{role: partial(_process, engine, role) if broker else _thread(role) for role in ("relay", "worker")},
         "queues": partial(_queues, engine),
+        **({"scanner": partial(_scanner, settings.clamav_url)} if settings.clamav_url else {}),
     }
 
 
@@ -183,6 +186,13 @@ def _storage() -> str:
     if store().free() <= ROOM:
         raise Absent("The disk is nearly full.")
     return ""
+
+
+def _scanner(url: str) -> str:
+    try:
+        return scanner.version(url)
+    except Unavailable as error:
+        raise Absent(error.detail) from error
 
 
 def _process(engine: Engine, role: str) -> str:

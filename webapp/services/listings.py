@@ -70,9 +70,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     version: int
     owner: str
+    owner_id: int
     thumbnail: bool = False
     busy: bool = False
     damaged: bool = False
+    scanned: bool = True
+    infected: bool = False
 
 
 def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
@@ -187,19 +190,20 @@ def _read_mark(cursor: str | None, sort: str) -> tuple[str, dict[str, Any]]:
 
 def _folder_row(row: Any) -> Row:
     return Row(kind="folder", id=row.uuid, name=row.name, updated_at=row.updated_at, version=row.version,
-               owner=row.owner)  # fmt: skip
+               owner=row.owner, owner_id=row.owner_id)  # fmt: skip
 
 
 def _file_row(row: Any) -> Row:
     return Row(kind="file", id=row.uuid, name=row.name, updated_at=row.updated_at, version=row.version, owner=row.owner,
-               mime=row.mime, size=row.size, number=row.number, thumbnail=row.thumbnail, busy=row.busy,
-               damaged=row.damaged_at is not None)  # fmt: skip
+               owner_id=row.owner_id, mime=row.mime, size=row.size, number=row.number, thumbnail=row.thumbnail,
+               busy=row.busy, damaged=row.damaged_at is not None, scanned=row.scanned_at is not None,
+               infected=row.infected_with is not None)  # fmt: skip
 
 
 @lru_cache(maxsize=4)
 def _folders(after: bool) -> Select[Any]:
-    chosen = live(Folder, Folder.uuid, Folder.name, Folder.updated_at, Folder.version, Folder.sort_key.label("key"),
-                  Folder.id.label("row_id"), User.name.label("owner"))  # fmt: skip
+    chosen = live(Folder, Folder.uuid, Folder.owner_id, Folder.name, Folder.updated_at, Folder.version,
+                  Folder.sort_key.label("key"), Folder.id.label("row_id"), User.name.label("owner"))  # fmt: skip
     chosen = chosen.join(User, User.id == Folder.owner_id)
     chosen = chosen.where(Folder.owner_id == bindparam("owner_id"), folder_place == bindparam("place"))
     return _paged(chosen, Folder.sort_key, Folder.id, down=False, after=after)
@@ -210,9 +214,10 @@ def _files(sort: str, after: bool) -> Select[Any]:
     column, _ = SORTS[sort.removeprefix("-")]
     small = exists().where(Preview.blob_id == Blob.id, Preview.size == SMALL)
     busy = exists().where(Job.target_uuid == File.uuid, Job.state.in_(("queued", "running")))
-    chosen = live(File, File.uuid, File.name, File.mime, File.size, File.number, File.updated_at, File.version,
-                  column.label("key"), File.id.label("row_id"), User.name.label("owner"), Blob.damaged_at,
-                  small.label("thumbnail"), busy.label("busy"))  # fmt: skip
+    chosen = live(File, File.uuid, File.owner_id, File.name, File.mime, File.size, File.number, File.updated_at,
+                  File.version, column.label("key"), File.id.label("row_id"), User.name.label("owner"),
+                  Blob.damaged_at, Blob.scanned_at, Blob.infected_with, small.label("thumbnail"),
+                  busy.label("busy"))  # fmt: skip
     chosen = chosen.join(User, User.id == File.owner_id).join(Blob, Blob.sha256 == File.sha256)
     chosen = chosen.where(File.owner_id == bindparam("owner_id"), file_place == bindparam("place"))
     return _paged(chosen, column, File.id, down=sort.startswith("-"), after=after)

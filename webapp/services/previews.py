@@ -13,18 +13,20 @@ from webapp.infra.clock import now
 from webapp.infra.rendering import DRAWABLE, SIZES, Picture, Unrenderable, render
 from webapp.infra.sniffing import sniff
 from webapp.infra.storage import LocalDraft, store
-from webapp.models.files import File, FileVersion, Preview, any_locked_blob, any_previews_of
+from webapp.models.files import Blob, File, FileVersion, Preview, any_locked_blob, any_previews_of
 from webapp.models.record import live
 from webapp.policies import Actor, require
-from webapp.services.caches import PREVIEWS, cached, forget_now
+from webapp.services.caches import PREVIEWS, Address, cached, forget_now
 from webapp.services.files import look_at
 from webapp.services.inputs import Input
 from webapp.services.inspections import Content, Found, Work, add_facts, find_content, read_bytes
 from webapp.services.jobs import Hopeless
+from webapp.services.scans import SCAN, refuse_unsafe
 
 _PREVIEW = (
-    live(File, Preview.storage_key, Preview.mime, Preview.byte_size)
+    live(File, Preview.storage_key, Preview.mime, Preview.byte_size, *SCAN)
     .join(FileVersion, (FileVersion.file_id == File.id) & (FileVersion.number == File.number))
+    .join(Blob, Blob.id == FileVersion.blob_id)
     .join(Preview, Preview.blob_id == FileVersion.blob_id)
     .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"), Preview.size == bindparam("size"))
 )
@@ -56,24 +58,28 @@ class PreviewView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_preview(actor: Actor, file_id: UUID, size: int) -> PreviewView:
-    """The preview of a file's current content. Raises Missing for a file that is not theirs, or that has none (yet)."""
+    """The preview of a file's current content. Raises Missing for a file that is not theirs, or that has none (yet);
+    Conflict for an infected one, Locked for what others shared before it was scanned."""
     require(actor, "files.read")
-    found = _cached(actor.id, file_id, size) if actor.root is None else None
+    owner_id = actor.id
+    found = _cached(owner_id, file_id, size) if actor.root is None else None
     if found is None:  # not their own, or none drawn yet
-        found = _cached(look_at(actor, file_id)[2], file_id, size)
+        owner_id = look_at(actor, file_id)[2]
+        found = _cached(owner_id, file_id, size)
     if found is None:
         raise Missing("There is no preview of this file.")
-    key, mime, length = found
+    key, mime, length, scanned_at, infected_with = found
+    refuse_unsafe(scanned_at, infected_with, own=owner_id == actor.id)
     return PreviewView(key=key, mime=mime, etag=key.rsplit("/", 1)[-1], size=length)
 
 
-def _cached(owner_id: int, file_id: UUID, size: int) -> tuple[str, str, int] | None:
+def _cached(owner_id: int, file_id: UUID, size: int) -> Address | None:
     return cached(PREVIEWS, owner_id, f"{file_id}:{size}", lambda: _read_address(owner_id, file_id, size), file_id)
 
 
-def _read_address(owner_id: int, file_id: UUID, size: int) -> tuple[str, str, int] | None:
+def _read_address(owner_id: int, file_id: UUID, size: int) -> Address | None:
     row = read_row(_PREVIEW, {"owner_id": owner_id, "file_id": file_id, "size": size})
-    return None if row is None else (row.storage_key, row.mime, row.byte_size)
+    return None if row is None else (row.storage_key, row.mime, row.byte_size, row.scanned_at, row.infected_with)
 
 
 def make_previews(job: Work) -> Found:

@@ -3,8 +3,7 @@
 import errno
 from datetime import datetime
 from time import monotonic
-from typing import Any, Protocol
-from uuid import UUID
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -16,7 +15,7 @@ from webapp.errors import Unavailable
 from webapp.infra.clock import now
 from webapp.infra.locks import Held, locked
 from webapp.infra.storage import store
-from webapp.models.files import Blob, File, FileVersion, any_locked_blob
+from webapp.models.files import Blob, any_holders, any_locked_blob
 from webapp.models.record import any_state
 from webapp.policies import system_actor
 from webapp.services.events import Target, record
@@ -116,12 +115,5 @@ def _mark_damaged(stored: Stored) -> None:
         return  # gone, or healed by an upload of the same bytes while it was read
     fresh, blob.damaged_at = blob.damaged_at is None, now()
     if fresh:
-        for file in _any_files_of(blob.id):
+        for file in db.session.execute(any_holders(blob.id)).all():
             record(system_actor(), "file.damaged", Target("file", *file), {"sha256": (blob.sha256, None)})
-
-
-def _any_files_of(blob_id: int) -> list[tuple[UUID, str, int]]:
-    """Files, trashed or not, of which some version is these bytes."""
-    named = any_state(FileVersion, FileVersion.file_id).where(FileVersion.blob_id == blob_id)
-    found: Any = db.session.execute(any_state(File, File.uuid, File.name, File.owner_id).where(File.id.in_(named)))
-    return [tuple(row) for row in found]
