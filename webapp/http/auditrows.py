@@ -88,7 +88,7 @@ def _row(entry: EntryView, given: dict[str, str]) -> dict[str, Any]:
     kind, event = _words(entry.event)
     return {
         "at": entry.at, "at_text": ago(entry.at), "at_exact": exact(entry.at), "event": entry.event,
-        "kind": kind, "title": event, "tone": "bad" if entry.event.endswith(("refused", "damaged", "broken")) else "",
+        "kind": kind, "title": event, "tone": "bad" if entry.event.endswith(("refused", "damaged", "broken", "infected")) else "",
         "who": _who(entry.actor, given), "real": _who(entry.impersonator, given) if entry.impersonator else None,
         "token": entry.token, "target": entry.target_name or (str(entry.target_id) if entry.target_id else ""),
         "target_url": _page(entry), "about_url": _address(given, target_id=entry.target_id) if entry.target_id else "",
