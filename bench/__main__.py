@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from bench import access, caches, jobs, reads, starts, streams, transfers
+from bench import access, archives, caches, jobs, reads, starts, streams, transfers
 from bench.processes import ROOT
 from bench.rows import Row, table
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "page": reads.page,
     "upload": transfers.upload,
     "download": transfers.download,
+    "archive": archives.archive,
     "cache": caches.cache,
     "access": access.access,
     "jobs": jobs.jobs,

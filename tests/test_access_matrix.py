@@ -28,6 +28,8 @@ ROWS: dict[str, dict[str, str]] = {
     "addresses_pages": {"open": "confirm_email confirm_email_form", "held": "change_email email_form"},
     "audit_api": {"held": "check_trail export_entries list_entries show_trail"},
     "audit_pages": {"held": "check_trail export_entries list_entries"},
+    "archives_api": {"held": "download_several", "viewer": "download_folder"},
+    "archives_pages": {"held": "download_several", "viewer": "download_folder"},
     "auth_api": {"open": "log_in refresh", "held": "log_out log_out_everywhere"},
     "auth_pages": {"open": "home set_up setup_form sign_in sign_in_form", "held": "sign_out"},
     "confirmations_api": {"held": "confirm"},

@@ -1,5 +1,5 @@
 // What can be done with rows: by the menu of a row, the bar over a selection, keys, and dragging.
-const { count, word, send, open, dialog, toast } = window.holdfast;
+const { count, word, send, open, dialog, toast, token } = window.holdfast;
 const here = document.getElementById("listing").dataset.folder || null;
 const refresh = () => window.holdfast.refresh();
 
@@ -8,7 +8,7 @@ const allows = {
   open: (set) => set.length === 1,
   rename: (set) => set.length === 1,
   move: (set) => set.length > 0,
-  download: (set) => set.length > 0 && set.every((row) => row.dataset.download),
+  download: (set) => set.length > 0,
   trash: (set) => set.length > 0 && set.every((row) => row.dataset.kind === "file"),
   look: (set) => set.length === 1,
   clear: () => true,
@@ -108,13 +108,25 @@ dialog.addEventListener("submit", (event) => {
   moveTo(things, field.value || null);
 });
 
+/** One file comes as it is, all else as a zip: by a form, for only so a browser saves the answer as it comes in. */
 function download(set) {
-  for (const row of set) {
+  const [row] = set;
+  if (set.length === 1) {
     const link = document.createElement("a");
-    link.href = row.dataset.download;
-    link.download = "";
+    link.href = row.dataset.download ?? `${row.dataset.url}/archive`;
+    if (row.dataset.download) link.download = "";
     link.click();
+    return;
   }
+  const form = document.createElement("form");
+  [form.method, form.action, form.hidden] = ["post", "/archives", true];
+  const fields = set.map((each) => [`${each.dataset.kind}_ids`, each.dataset.id]);
+  for (const [name, value] of [["csrf_token", token], ...fields]) {
+    form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+  }
+  document.body.append(form);
+  form.submit();
+  form.remove();
 }
 
 async function look(row) {

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,3 +145,30 @@ def test_a_taken_name_is_kept_both_ways_when_she_says_so(
     drop(page, {"twice.txt": ("text/plain", b"two")})
     page.locator("#tray .tray-fix").click()
     expect(row(page, "twice (1).txt")).to_be_visible()
+
+
+def test_a_selection_and_a_folder_are_downloaded_as_a_zip(page: Page, vault: RunningVault) -> None:
+    page.locator("[data-new-folder] > summary").click()
+    page.locator("#folder-name").fill("Packed")
+    page.get_by_role("button", name="Create folder").click()
+    page.locator('#rows tr[data-name="Packed"] a.entry').click()
+    drop(page, {"packed.txt": ("text/plain", b"packed")})
+    expect(row(page, "packed.txt")).to_be_visible()
+    page.goto(f"{vault.url}/files")
+    drop(page, {"loose.txt": ("text/plain", b"loose")})
+    expect(row(page, "loose.txt")).to_be_visible()
+    for name in ("Packed", "loose.txt"):
+        row(page, name).locator("input[type=checkbox]").check()
+    with page.expect_download() as download:
+        page.locator('#selection [data-do="download"]').click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()}.keys() >= {"Packed/", "loose.txt"}
+    assert download.value.suggested_filename == "Files.zip"
+    with page.expect_download() as download:
+        pick(page, "Packed", "download")
+    assert download.value.suggested_filename == "Packed.zip"
+    page.locator('#rows tr[data-name="Packed"] a.entry').click()
+    page.get_by_text("More about this folder").locator("..").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as zip").click()
+    assert download.value.suggested_filename == "Packed.zip"

@@ -9,6 +9,7 @@ from werkzeug.http import http_date, is_resource_modified
 from webapp.config import current_settings
 from webapp.errors import Unsatisfiable
 from webapp.http.slots import sending
+from webapp.services.archives import Archive
 from webapp.services.downloads import Content
 
 INLINE = {
@@ -57,6 +58,20 @@ def send_content(content: Content, *, inline: bool = False) -> Response:
         return Response(status=status, headers=headers)
     body = sending(lambda: content.read(start, end - start), end - start)
     return Response(body, status=status, headers=headers, direct_passthrough=True)
+
+
+def send_archive(archive: Archive) -> Response:
+    """The whole zip as it is made; it is never stored, so there are no ranges."""
+    headers = {
+        "Content-Type": "application/zip",
+        "Content-Length": str(archive.size),
+        "Content-Disposition": disposition("attachment", archive.name),
+        "Cache-Control": "private, no-store",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    if request.method == "HEAD":
+        return Response(headers=headers)
+    return Response(sending(archive.read, archive.size), headers=headers, direct_passthrough=True)
 
 
 def _range(content: Content) -> tuple[int, int, int]:
