@@ -172,6 +172,8 @@ def fill(program: Program) -> Paths:
         "role": f"/admin/roles/{role}",
         "new-role": "/admin/roles/new",
         "audit": "/admin/audit",
+        "flags": "/admin/flags",
+        "flag": "/admin/flags/passkeys",
         "schedules": "/admin/schedules",
         "job": f"/jobs/{failed[0]['id']}" if failed else "/jobs",
         "account": "/account",

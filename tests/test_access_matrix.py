@@ -48,6 +48,8 @@ ROWS: dict[str, dict[str, str]] = {
                   "editor": "change_file replace_content trash_file"},
     "files_pages": {"held": "list_files upload_files", "viewer": "show_file",
                     "editor": "move_file move_file_form rename_file rename_file_form trash_file"},
+    "flags_api": {"held": "change_flag list_flags show_flag"},
+    "flags_pages": {"held": "change_flag list_flags show_flag"},
     "folders_api": {"held": "create_folder list_folders", "viewer": "show_folder", "editor": "change_folder"},
     "folders_pages": {"held": "create_folder", "viewer": "show_folder",
                       "editor": "move_folder move_folder_form rename_folder rename_folder_form"},

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -159,7 +160,7 @@ def test_the_page_shows_names_as_text_and_keeps_its_filters_in_the_address(
     page = browser.get("/admin/audit?event=folder.created&since=&until=").text
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
-    assert '<option value="folder.created" selected>' in page
+    assert re.search(r'<option value="folder.created"\s+selected', page)
     file = browser.get("/admin/audit/export?event=folder.created&format=csv")
     assert file.mimetype == "text/csv"
 

@@ -33,7 +33,7 @@ GRANTS: dict[str, dict[str, Any]] = {
     "PUT": {"json": {"email": "zoe@harbour.example", "level": "editor"}},
     "DELETE": {"query_string": {"email": "zoe@harbour.example"}},
 }
-TOKEN = "/tokens/<uuid:token_id>"
+TOKEN, FLAG = "/tokens/<uuid:token_id>", "/flags/<string:name>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -47,6 +47,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     SCHEDULE: {"PATCH": {"json": {"cron": "1 2 * * *"}}},
     HOOK: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     "/settings": {"PATCH": {"json": {"webhook_log_days": 5}}},
+    FLAG: {"PATCH": {"json": {"percentage": 50}}},
     USER: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     f"{USER}/sessions/<uuid:session_id>": {"DELETE": {}},
     INVITATION: {"DELETE": {}},
@@ -67,7 +68,7 @@ WITHOUT_VERSION = {
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
 READ = ["/users/me", FACTOR, FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
-        GROUP, MEMBER, TOKEN,
+        GROUP, MEMBER, TOKEN, FLAG,
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
@@ -145,6 +146,7 @@ def objects(
         "/exports/<uuid:export_id>": f"/exports/{export['id']}",
         "/jobs/<uuid:job_id>": f"/jobs/{job['id']}", "/mails/<uuid:mail_id>": f"/mails/{mail['id']}",
         ROLE: f"/roles/{role['id']}", GROUP: f"/groups/{group['id']}", TOKEN: f"/tokens/{token['id']}",
+        FLAG: "/flags/passkeys",
         MEMBER: f"/groups/{group['id']}/members/{user['id']}",
     }  # fmt: skip
     return Objects(program, browser, at)
@@ -188,16 +190,21 @@ def shown(objects: Objects) -> list[Any]:
         user["seen_at"] = None
     for session in lists[-1]["items"]:
         session["seen_at"] = session["expires_at"] = None
-    return [*lists, objects.get("/users/me"), objects.get("/settings"), objects.get(objects.at[SCHEDULE])]
+    flag = objects.get("/flags/passkeys") | {"asked_at": None}
+    return [*lists, flag, objects.get("/users/me"), objects.get("/settings"), objects.get(objects.at[SCHEDULE])]
 
 
 def test_every_object_that_can_be_read_or_changed_has_a_row_here(app: Flask) -> None:
     api = rules(app, "api")
     changes = {(method, rule) for method, rule, _ in api if method in {"PATCH", "PUT", "DELETE"}}
     assert changes - WITHOUT_VERSION.keys() == {(method, rule) for rule, ways in CHANGES.items() for method in ways}
-    reads = {rule for method, rule, _ in api if method == "GET" and re.search(r"<uuid:\w+>$|/me$", rule)}
+    reads = {rule for method, rule, _ in api if method == "GET" and re.search(r"<(uuid|string):\w+>$|/me$", rule)}
     assert reads == set(READ)
-    deeds = {endpoint for method, rule, endpoint in rules(app, "pages") if method == "POST" and "<uuid:" in rule}
+    deeds = {
+        endpoint
+        for method, rule, endpoint in rules(app, "pages")
+        if method == "POST" and re.search("<uuid:|/flags/", rule)
+    }
     assert deeds - STATE_DECIDES == {form.endpoint for form in FORMS} - {"users_pages.change_account"}
 
 
@@ -381,6 +388,8 @@ FORMS = [
          field(SCHEDULE, "cron"), "9 9 * * *"),
     Form("schedules_pages.change_schedule", "/admin{schedule}", {"enabled": "false"},
          patched(SCHEDULE, cron="5 6 * * *"), field(SCHEDULE, "enabled"), False),
+    Form("flags_pages.change_flag", "/admin{flag}", {"enabled": "true", "percentage": "30"},
+         patched(FLAG, percentage=20), field(FLAG, "percentage"), 30),
     Form("webhooks_pages.change_webhook", "/admin{hook}/settings",
          {"name": "Yours", "url": "https://8.8.8.8/hook", "events": "folder.created"}, patched(HOOK, name="Theirs"),
          field(HOOK, "name"), "Yours"),
@@ -417,7 +426,7 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
     names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
-             "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR}  # fmt: skip
+             "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR, "flag": FLAG}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
     return page, "2" if "{trash}" in form.page or "{factor}" in form.page else "1"
 

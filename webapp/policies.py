@@ -37,6 +37,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "queues.write": ("Replay, cancel and discard anybody's jobs, also all that match", frozenset({ADMIN})),
     "settings.read": ("See the settings of the vault", frozenset({ADMIN})),
     "settings.write": ("Change the settings of the vault", frozenset({ADMIN})),
+    "flags.read": ("See which features are on, and for whom", frozenset({ADMIN})),
+    "flags.write": ("Switch features on and off", frozenset({ADMIN})),
     "mails.read": ("See how mail is sent and what became of it", frozenset({ADMIN})),
     "mails.write": ("Send a test mail to oneself", frozenset({ADMIN})),
     "users.read": ("See all accounts, their roles and sign-ins", frozenset({MANAGER, ADMIN})),

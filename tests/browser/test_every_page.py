@@ -97,6 +97,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "remove for good": f"/trash/{gone}/removal",
         "empty trash": "/trash/removal",
         "audit": "/admin/audit",
+        "flags": "/admin/flags",
+        "flag": "/admin/flags/passkeys",
         "schedules": "/admin/schedules",
         "health": "/admin/health",
         "schedule": f"/admin/schedules/{schedule}",

@@ -51,18 +51,18 @@ def confirm_totp(wish: TotpCode) -> FactorMade:
 
 
 @api.post("/factors/passkeys")
-@guard("account.secure", fresh=True, unready=True)
-@gives(PasskeyOptions, errors=(409,))
+@guard("account.secure", fresh=True, unready=True, feature="passkeys")
+@gives(PasskeyOptions, errors=(404, 409))
 def start_passkey() -> PasskeyOptions:
     """What the browser makes a passkey of (navigator.credentials.create)."""
     return passkeys.start_passkey(current_actor())
 
 
 @api.post("/factors/passkeys/confirmation")
-@guard("account.secure", fresh=True, unready=True)
+@guard("account.secure", fresh=True, unready=True, feature="passkeys")
 @limited("sign_in")
 @takes(NewPasskey)
-@gives(FactorMade, errors=(409,))
+@gives(FactorMade, errors=(404, 409))
 def create_passkey(wish: NewPasskey) -> FactorMade:
     """Keep the passkey that the browser made. With your first factor come recovery codes."""
     return passkeys.create_passkey(current_actor(), wish)
@@ -147,14 +147,14 @@ def confirm_totp_page() -> Answer:
 
 
 @pages.get("/account/security/passkey")
-@guard("account.secure", fresh=True, unready=True)
+@guard("account.secure", fresh=True, unready=True, feature="passkeys")
 def passkey_form() -> str:
     """The form that makes one."""
     return passkey_page()
 
 
 @pages.post("/account/security/passkey", endpoint="create_passkey")
-@guard("account.secure", fresh=True, unready=True)
+@guard("account.secure", fresh=True, unready=True, feature="passkeys")
 @limited("sign_in")
 def create_passkey_page() -> Answer:
     """Keep what the browser made."""

@@ -23,6 +23,7 @@ PAGES = {"file": ("files_pages.show_file", "file_id"), "folder": ("folders_pages
          "user": ("accounts_pages.show_user", "user_id"), "job": ("jobs_pages.show_job", "job_id"),
          "webhook": ("webhooks_pages.show_webhook", "webhook_id"), "group": ("groups_pages.show_group", "group_id"),
          "schedule": ("schedules_pages.show_schedule", "schedule_id")}  # fmt: skip
+BAD = ("refused", "damaged", "broken", "infected")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute (OWASP, CSV injection)
 
 
@@ -88,7 +89,7 @@ def _row(entry: EntryView, given: dict[str, str]) -> dict[str, Any]:
     kind, event = _words(entry.event)
     return {
         "at": entry.at, "at_text": ago(entry.at), "at_exact": exact(entry.at), "event": entry.event,
-        "kind": kind, "title": event, "tone": "bad" if entry.event.endswith(("refused", "damaged", "broken", "infected")) else "",
+        "kind": kind, "title": event, "tone": "bad" if entry.event.endswith(BAD) else "",
         "who": _who(entry.actor, given), "real": _who(entry.impersonator, given) if entry.impersonator else None,
         "token": entry.token, "target": entry.target_name or (str(entry.target_id) if entry.target_id else ""),
         "target_url": _page(entry), "about_url": _address(given, target_id=entry.target_id) if entry.target_id else "",

@@ -17,6 +17,7 @@ from webapp.extensions import cache, known_actor, language
 from webapp.http.words import quicken_words
 from webapp.infra.clock import now
 from webapp.policies import Actor
+from webapp.services.features import is_on
 from webapp.services.meters import read_meters
 
 TURNING = {"R", "AL", "AN", "RLE", "RLO", "LRE", "LRO", "PDF", "RLI", "LRI", "FSI", "PDI"}  # bidirectional classes
@@ -28,6 +29,7 @@ def register_formats(app: Flask) -> None:
     """Add the filters |ago, |exact, |size and |isolated and what all templates may use."""
     app.jinja_env.filters.update(ago=ago, exact=exact, size=size, isolated=isolated)
     app.context_processor(_surroundings)
+    app.jinja_env.globals["feature"] = lambda name: is_on(name, known_actor())  # whether to show its controls
     quicken_words(app)
 
 

@@ -13,6 +13,7 @@ from webapp.errors import FactorDue, Missing, Refused, StepUp, Unauthenticated
 from webapp.extensions import bearer_token, maybe_actor, origin_of_request
 from webapp.policies import PERMISSIONS, Actor, require
 from webapp.services import confirmations
+from webapp.services.features import Feature, is_on
 from webapp.services.subtrees import refuse_elsewhere, refuse_outside
 
 __all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "refuse_stale",
@@ -25,7 +26,13 @@ ENVELOPE = MIB  # bytes that multipart adds around the files of an upload
 
 
 def guard(
-    permission: str, *, upload: bool = False, fresh: bool = False, unready: bool = False, subtree: bool = False
+    permission: str,
+    *,
+    upload: bool = False,
+    fresh: bool = False,
+    unready: bool = False,
+    subtree: bool = False,
+    feature: Feature | None = None,
 ) -> Callable[[V], V]:
     """Let only actors through who hold the permission; 401 for nobody, 403 for somebody else, under /admin 404 for
     those who administer nothing at all.
@@ -34,7 +41,7 @@ def guard(
     must then be proven by `prove_form` before anything of it is kept. `fresh` asks for a session that was proven within
     a quarter of an hour; `unready` lets those in, too, who have yet to set up the factor that their role asks for.
     `subtree` opens the view to tokens that are limited to a folder, for files and folders in it: what else its service
-    reads it must look at itself.
+    reads it must look at itself. Nothing is at this address for whom the `feature` is off.
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)
@@ -48,6 +55,7 @@ def guard(
             if actor is not None and f"{request.path}/".startswith("/admin/") and not actor.administers:
                 raise Missing("There is nothing at this address.")  # not even that there is something to administer
             actor = require(actor, permission)
+            refuse_feature(feature, actor)
             _keep_inside(actor, subtree, kwargs)
             by_form = request.method not in SAFE and bearer_token() is None
             if by_form:
@@ -63,6 +71,12 @@ def guard(
         return guarded  # type: ignore[return-value]
 
     return decorate
+
+
+def refuse_feature(feature: Feature | None, actor: Actor | None) -> None:
+    """Raise Missing where the feature is off for this person: as if it had never been built."""
+    if feature is not None and not is_on(feature, actor):
+        raise Missing("There is nothing at this address.")
 
 
 def public(view: V) -> V:

@@ -85,6 +85,7 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("webhook.secret_rotated", _l("New secret")), ("webhook.deleted", _l("Removed")),
     )),
     ("settings", _l("Settings"), (("settings.changed", _l("Changed")),)),
+    ("flag", _l("Features"), (("flag.changed", _l("Changed")),)),
     ("mail", _l("Mail"), (("mail.tested", _l("Test sent")),)),
     ("audit", _l("Audit trail"), (
         ("audit.broken", _l("Found to be tampered with")), ("audit.exported", _l("Taken away")),

@@ -74,6 +74,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "schedule": ("changed", "fired_by_hand"),
     "webhook": ("created", "changed", "paused", "resumed", "replayed", "secret_rotated", "deleted"),
     "settings": ("changed",),
+    "flag": ("changed",),
     "mail": ("tested",),
     "audit": ("broken", "exported", "check_asked"),
     "cache": ("emptied",),

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Engine, Update
+from sqlalchemy import Engine, Executable
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.infra.clock import now
@@ -30,7 +30,7 @@ def note_presence(engine: Engine, session_id: int, seen_at: datetime, started_at
     if moment - seen_at < EVERY or _noted.get(session_id):
         return
     _noted.put(session_id, True, _noted.mark())
-    _soon(engine, session_seen(session_id, moment, session_end(started_at, moment, brief=brief)))
+    write_soon(engine, session_seen(session_id, moment, session_end(started_at, moment, brief=brief)))
 
 
 def note_token_use(engine: Engine, token_id: int, used_at: datetime | None, address: str | None) -> None:
@@ -39,16 +39,17 @@ def note_token_use(engine: Engine, token_id: int, used_at: datetime | None, addr
     if (used_at is not None and moment - used_at < EVERY) or _noted.get(token_id):
         return
     _noted.put(token_id, True, _noted.mark())
-    _soon(engine, token_used(token_id, moment, in_row(address, token_id) if address else None))
+    write_soon(engine, token_used(token_id, moment, in_row(address, token_id) if address else None))
 
 
-def _soon(engine: Engine, note: Update) -> None:
+def write_soon(engine: Engine, note: Executable) -> None:
+    """Have a note written by the thread, after the request perhaps; where the database is away, never."""
     if not _writers:
         _writers.append(ThreadPoolExecutor(1, thread_name_prefix="presence"))
     _writers[0].submit(_write, engine, note)
 
 
-def _write(engine: Engine, note: Update) -> None:
+def _write(engine: Engine, note: Executable) -> None:
     try:
         with engine.connect().execution_options(write=True) as connection, connection.begin():
             connection.execute(note)
