@@ -94,6 +94,9 @@ def fill(program: Program) -> Paths:
     notes = program.upload(
         "Meeting notes.md", b"# Harbour board\n\n- Dredging starts on the 4th.\n- Berth 7 stays closed.\n" * 12
     )["id"]
+    later = b"# Harbour board\n\n- Dredging starts on the 11th.\n- Berth 7 stays closed.\n" * 12
+    program.call("PUT", f"/files/{notes}/content", data=later, headers={"Content-Type": "application/octet-stream"})
+    program.call("PATCH", f"/files/{notes}/versions/1", json={"label": "As sent to the board"})
     program.upload(
         "Signal flags.svg", b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 6"><path d="M0 0h9v6H0z"/></svg>'
     )
@@ -154,6 +157,8 @@ def fill(program: Program) -> Paths:
         "damaged": f"/files/{broken}",
         "rename": f"/files/{photo}/name",
         "move": f"/files/{photo}/folder",
+        "versions": f"/files/{notes}/versions",
+        "compare": f"/files/{notes}/versions/1/differences",
         "trash": "/trash",
         "jobs": "/jobs",
         "all-jobs": "/admin/jobs",

@@ -109,6 +109,11 @@ ROWS: dict[str, dict[str, str]] = {
                     "own": "purge_file purge_file_form"},
     "users_api": {"held": "change_me show_me"},
     "users_pages": {"held": "change_account show_account"},
+    "versions_api": {"viewer": "compare_versions download_version list_versions show_version",
+                     "editor": "change_version restore_version", "manager": "delete_version"},
+    "versions_pages": {"viewer": "compare_versions list_versions",
+                       "editor": "change_version label_form restore_version",
+                       "manager": "delete_version removal_form"},
     "webhooks_api": {"held": "change_webhook create_webhook delete_webhook list_deliveries list_webhooks ping_webhook"
                      " replay_deliveries replay_delivery rotate_secret show_delivery show_health show_webhook"
                      " try_webhook"},
@@ -217,7 +222,13 @@ def ask(vault: Vault | None, app: Flask, endpoint: str, method: str, path: str) 
 
 def filled(rule: str, file: str, folder: str) -> str:
     """The rule as an address: the file and folder that there are, ids that nobody has for all else."""
-    values = {"<uuid:file_id>": file, "<uuid:folder_id>": folder, "<string:name>": "jobs", "<string:issuer>": "none"}
+    values = {
+        "<uuid:file_id>": file,
+        "<uuid:folder_id>": folder,
+        "<string:name>": "jobs",
+        "<string:issuer>": "none",
+        "<int:number>": "1",
+    }
     parts = [values.get(part, NOBODY_HERE if part.startswith("<") else part) for part in rule.split("/")]
     return "/".join(parts)
 

@@ -34,6 +34,7 @@ GRANTS: dict[str, dict[str, Any]] = {
     "DELETE": {"query_string": {"email": "zoe@harbour.example"}},
 }
 TOKEN, FLAG = "/tokens/<uuid:token_id>", "/flags/<string:name>"
+OLD = "/files/<uuid:file_id>/versions/<int:number>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -42,6 +43,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     FACTOR: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     FILE: {"PATCH": {"json": {"name": "other.txt"}}, "DELETE": {}},
     f"{FILE}/content": {"PUT": raw(b"other")},
+    OLD: {"PATCH": {"json": {"label": "Other"}}, "DELETE": {}},
     FOLDER: {"PATCH": {"json": {"name": "Other"}}},
     TRASHED: {"DELETE": {}},
     SCHEDULE: {"PATCH": {"json": {"cron": "1 2 * * *"}}},
@@ -109,6 +111,8 @@ def objects(
     program = Vault(app, bearer(admin), admin)
     browser = signed_in(admin)
     file, trashed, folder = program.upload("mine.txt"), program.upload("old.txt"), program.folder("Mine")
+    twice = program.upload("twice.txt")
+    good(program.call("PUT", f"/files/{twice['id']}/content", **raw(b"second")))
     good(program.call("DELETE", f"/files/{trashed['id']}"), 204)
     plant_schedules()
     schedule = next(s for s in list_schedules(admin, ScheduleFilter()).items if s.name == "purge-trash")
@@ -137,6 +141,7 @@ def objects(
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content", f"{FILE}/grants": f"/files/{file['id']}/grants",
         f"{FOLDER}/grants": f"/folders/{folder['id']}/grants",
+        OLD: f"/files/{twice['id']}/versions/1",
         FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
         IDENTITY: f"/identities/{linked}", FACTOR: f"/factors/{factor['id']}", HOOK: f"/webhooks/{hook['id']}",
         "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
@@ -183,6 +188,7 @@ def shown(objects: Objects) -> list[Any]:
         session["seen_at"] = session["expires_at"] = None
     if (members := objects.program.call("GET", f"{objects.at[GROUP]}/members")).status_code == 200:
         lists.insert(1, members.json)
+    lists.insert(1, objects.get(objects.at[OLD].removesuffix("/1")))
     for path in (objects.at[f"{FILE}/grants"], objects.at[f"{FOLDER}/grants"]):
         lists.insert(1, objects.program.call("GET", path).json)
     lists += [objects.get("/users"), objects.get("/invitations"), objects.get(f"{objects.at[USER]}/sessions")]
@@ -377,6 +383,13 @@ FORMS = [
          field(FILE, "folder_id"), None),
     Form("files_pages.trash_file", "{file}/trash", {}, patched(FILE, name="theirs.txt"), field(FILE, "name"), None,
          False),
+    Form("versions_pages.restore_version", "{old}/restoration", {},
+         lambda objects: good(objects.program.change(objects.at[OLD].partition("/versions")[0], name="a.txt")) and None,
+         lambda objects: len(objects.get(objects.at[OLD].removesuffix("/1"))["items"]), 3, False),
+    Form("versions_pages.change_version", "{old}/label", {"label": "Yours"}, patched(OLD, label="Theirs"),
+         field(OLD, "label"), "Yours"),
+    Form("versions_pages.delete_version", "{old}/removal", {}, patched(OLD, label="Theirs"), field(OLD, "label"), None,
+         False),
     Form("folders_pages.rename_folder", "{folder}/name", {"name": "Yours"}, patched(FOLDER, name="Theirs"),
          field(FOLDER, "name"), "Yours"),
     Form("folders_pages.move_folder", "{folder}/parent", {"parent_id": ""}, moved_into_another(FOLDER, "parent_id"),
@@ -426,9 +439,11 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
     names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
-             "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR, "flag": FLAG}  # fmt: skip
+             "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR, "flag": FLAG,
+             "old": OLD}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
-    return page, "2" if "{trash}" in form.page or "{factor}" in form.page else "1"
+    second = ("{trash}", "{factor}", "{old}/restoration")
+    return page, "2" if any(part in form.page for part in second) else "1"
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.page + "".join(form.typed))

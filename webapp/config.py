@@ -93,6 +93,10 @@ class Settings(BaseModel):
     job_retention_days: int = Field(30, ge=1, le=3650, description="days that finished jobs are kept")
     dead_letter_days: int = Field(90, ge=1, le=3650, description="days that jobs are kept which failed for good")
     trash_retention_days: int = Field(30, ge=0, le=3650, description="days until trashed files are removed; 0: never")
+    versions_kept: int = Field(100, ge=0, le=100_000, description="former contents of a file that stay; 0: all of them")
+    version_retention_days: int = Field(
+        0, ge=0, le=3650, description="days that a former content stays after it was replaced; 0: for ever"
+    )
     session_idle_hours: int = Field(336, ge=1, le=8760, description="hours until an unused sign-in ends")
     session_brief_hours: int = Field(24, ge=1, le=8760, description="the same of a browser that was not to remember it")
     session_life_days: int = Field(90, ge=1, le=365, description="days until any sign-in ends, however much it is used")

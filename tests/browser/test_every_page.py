@@ -33,6 +33,9 @@ def addresses(vault: RunningVault) -> dict[str, str]:
     note = program.upload(
         "A note with a long name that has to be cut somewhere on a small screen, or wrapped.txt", b"text\n"
     )["id"]
+    draft = program.upload("draft.txt", b"one\ntwo\n")["id"]
+    program.call("PUT", f"/files/{draft}/content", data=b"one\nthree\n",
+                 headers={"Content-Type": "application/octet-stream"})  # fmt: skip
     program.upload("broken.pdf", b"%PDF-1.7\nno pages", folder)
     gone = program.upload("gone.txt", b"gone\n")["id"]
     program.call("DELETE", f"/files/{gone}")
@@ -89,6 +92,10 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "folder": f"/folders/{folder}",
         "picture": f"/files/{photo}",
         "text": f"/files/{note}",
+        "versions": f"/files/{draft}/versions",
+        "compare versions": f"/files/{draft}/versions/1/differences",
+        "name a version": f"/files/{draft}/versions/1/label",
+        "delete a version": f"/files/{draft}/versions/1/removal",
         "rename file": f"/files/{photo}/name",
         "move file": f"/files/{photo}/folder",
         "rename folder": f"/folders/{folder}/name",

@@ -23,6 +23,7 @@ from webapp.http.repetitions import once
 from webapp.http.rows import file_card, folder_page, folder_url, place_url
 from webapp.http.undo import flash_undo
 from webapp.http.uploads import announced_size, received, refusals_heard
+from webapp.http.versionrows import version_lines
 from webapp.infra.storage import LocalDraft
 from webapp.policies import Level
 from webapp.services import audiences, downloads, files, listings, trash, worklists
@@ -152,7 +153,13 @@ def show_file_page(file_id: UUID) -> str:
     actor = current_actor()
     people = people_rows(actor, audiences.show_access(actor, "file", file_id, AccessFilter(limit=10)))
     steps = job_steps(worklists.jobs_of_file(actor, file_id))
-    return render_template("files/show.html", **file_card(actor, file_id), people=people, steps=steps)
+    return render_template(
+        "files/show.html",
+        **file_card(actor, file_id),
+        people=people,
+        steps=steps,
+        versions=version_lines(actor, file_id),
+    )
 
 
 @pages.get("/files/<uuid:file_id>/name")

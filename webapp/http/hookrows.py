@@ -26,6 +26,8 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
         ("file.restored", _l("Restored")), ("file.purged", _l("Removed for good")),
         ("file.damaged", _l("Found damaged")), ("file.infected", _l("Virus found")),
         ("file.cleared", _l("Virus no longer found")),
+        ("file.version_named", _l("A version named")),
+        ("file.version_deleted", _l("A version deleted")), ("file.versions_pruned", _l("Old versions removed")),
     )),
     ("folder", _l("Folders"), (
         ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),

@@ -45,6 +45,9 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
         "damaged",
         "infected",
         "cleared",
+        "version_named",
+        "version_deleted",
+        "versions_pruned",
     ),
     "folder": ("created", "renamed", "moved"),
     "user": (

@@ -81,6 +81,8 @@ class FileVersion(Base):
     author_id: Mapped[BigInt | None] = mapped_column(ForeignKey("users.id"))
     mime: Mapped[str] = mapped_column(String(120))
     created_at: Mapped[Moment]
+    label: Mapped[str | None] = mapped_column(String(100))  # a name that people gave it: such a content stays
+    version: Mapped[int] = mapped_column(Integer, default=1, server_default=text("1"))  # counts changes of the label
 
 
 class Preview(Base):

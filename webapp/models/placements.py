@@ -16,6 +16,8 @@ class Placement(Base):
               sqlite_where=text("valid_to IS NULL"), postgresql_where=text("valid_to IS NULL")),
         Index("ix_placements_owner", "owner_id", "valid_from"),
         Index("ix_placements_parent", "parent_id", "valid_from"),
+        Index("ix_placements_closed", "owner_id", "valid_to",
+              sqlite_where=text("valid_to IS NOT NULL"), postgresql_where=text("valid_to IS NOT NULL")),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)

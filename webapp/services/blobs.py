@@ -56,6 +56,11 @@ def open_blob(key: str, size: int) -> BufferedReader:
     return BufferedReader(Reading(lambda start, length: read_blob(key, start, length), size), CHUNK)
 
 
+def name_again(blob_id: int) -> None:
+    """Count one more reference to a blob that a version names already. Must run under the lock of that file's tree."""
+    db.session.execute(update(Blob).where(Blob.id == blob_id).values(refcount=Blob.refcount + 1))
+
+
 def release_blobs(named: Mapping[int, int]) -> None:
     """Take references off blobs, {id: how many}, in the transaction that removes the versions which named them.
 

@@ -204,7 +204,7 @@ def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
         sha256=draft.sha256(),
         tags=[],
     )
-    _add_version(actor, file, adopt_draft(draft))
+    add_version(actor, file, adopt_draft(draft))
     record(actor, "file.created", target_of(file), {"name": (None, name), "size": (None, draft.size)})
     return view_of(file)
 
@@ -229,17 +229,21 @@ def replace_content(
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
     before = file.sha256
-    newest = db.session.scalar(
-        any_state(FileVersion, func.max(FileVersion.number)).where(FileVersion.file_id == file.id)
-    )
-    file.number = (newest or 0) + 1
+    file.number = newest_number(file.id) + 1
     file.size, file.sha256, file.mime = draft.size, draft.sha256(), guess_type(file.name, draft.head())
-    _add_version(actor, file, adopt_draft(draft))
+    add_version(actor, file, adopt_draft(draft))
     record(actor, "file.replaced", target_of(file), {"sha256": (before, file.sha256)})
     return view_of(file)
 
 
-def _add_version(actor: Actor, file: File, blob_id: int) -> None:
+def newest_number(file_id: int) -> int:
+    """The highest number of a file's versions: not always the current one, after time travel."""
+    numbers = any_state(FileVersion, func.max(FileVersion.number)).where(FileVersion.file_id == file_id)
+    return int(db.session.scalar(numbers) or 0)
+
+
+def add_version(actor: Actor, file: File, blob_id: int) -> None:
+    """Write the file with its present number, and the version that the number stands for. Its blob counts it."""
     db.session.add(file)
     db.session.flush()
     version = {

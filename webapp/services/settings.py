@@ -65,6 +65,8 @@ class Values(Input):
     renewals_rate_limit: RareRate
     sendings_rate_limit: RareRate
     trash_retention_days: Annotated[int, Field(ge=0, le=3650)]
+    versions_kept: Annotated[int, Field(ge=0, le=100_000)]
+    version_retention_days: Annotated[int, Field(ge=0, le=3650)]
     account_retention_days: Days
     job_retention_days: Days
     dead_letter_days: Days
@@ -103,6 +105,12 @@ SETTINGS = {
         share=("rate_limit", 0.05),
     ),
     "trash_retention_days": Setting("retention", "Trash", "How long trashed files stay; 0: for ever.", "days"),
+    "versions_kept": Setting(
+        "retention", "Former versions", "How many of each file stay; 0: all. Named ones do not count."
+    ),
+    "version_retention_days": Setting(
+        "retention", "Age of former versions", "How long one stays after it was replaced; 0: for ever.", "days"
+    ),
     "account_retention_days": Setting(
         "retention",
         "Deleted accounts",
