@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from tests.servers import absent
 from tests.vault import Vault, empty_store
 from webapp.app import create_app
-from webapp.config import Settings, load_settings, use_settings
+from webapp.config import Settings, current_settings, load_settings, use_settings
 from webapp.db import Base, db
 from webapp.extensions import connect_migrations
 from webapp.infra import clock, ids
@@ -97,6 +97,15 @@ def migrate(application: Flask) -> None:
 
     connect_migrations(application)
     upgrade()
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def stored_as(request: pytest.FixtureRequest, app: Flask) -> Iterator[str]:
+    """New content as it is, and encrypted."""
+    before = current_settings()
+    use_settings(before.model_copy(update={"encrypt_files": request.param == "sealed"}))
+    yield request.param
+    use_settings(before)
 
 
 def make_tables() -> None:

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from webapp.errors import DiskFull, Unavailable
 from webapp.infra.clock import now
 from webapp.infra.storage import CHUNK, LocalStore, store
 from webapp.models.files import Blob
-from webapp.services.blobs import adopt_draft, open_blob, sweep_blobs
+from webapp.services.blobs import adopt_draft, open_blob, read_blob, sweep_blobs
+from webapp.services.stored import keep_draft
+
+pytestmark = pytest.mark.usefixtures("stored_as")
 
 
 def put(key: str, data: bytes = b"orphan") -> None:
@@ -28,6 +32,19 @@ def put(key: str, data: bytes = b"orphan") -> None:
 def change_blobs(**values: Any) -> None:
     with db.engine.connect().execution_options(write=True) as connection, connection.begin():
         connection.execute(update(Blob).values(**values))
+
+
+def path_of(view: Any) -> Path:
+    """Where the bytes of a file lie."""
+    with db.engine.connect() as connection:
+        key = connection.execute(select(Blob.storage_key).where(Blob.sha256 == view["sha256"])).scalar_one()
+    return Path(store().path(key))
+
+
+def kept(data: bytes) -> str:
+    """The key of these bytes, stored as those of no file."""
+    with transaction(), draft_of(data) as draft:
+        return keep_draft(draft)
 
 
 def draft_of(data: bytes) -> Any:
@@ -89,9 +106,11 @@ def test_a_blob_without_a_version_goes_with_its_row(vault: Vault) -> None:
 
 
 def test_a_sweep_waits_for_an_upload_that_is_adopting_the_same_orphan(
-    app: Flask, vault: Vault, in_thread: Callable[[Callable[[], None]], threading.Thread]
+    app: Flask, vault: Vault, in_thread: Callable[[Callable[[], None]], threading.Thread], stored_as: str
 ) -> None:
     """The bytes lie there from an upload that died; another one reuses them and commits while the sweep looks."""
+    if stored_as == "sealed":
+        return  # such bytes lie under a name that nobody has again
     data = b"left behind" * 1000
     with draft_of(data) as died:
         key = store().keep(died)
@@ -159,18 +178,19 @@ def test_an_upload_that_fails_at_its_last_statement_leaves_nothing(
 
 def test_damaged_bytes_are_not_sent_and_a_fresh_upload_heals_them(vault: Vault) -> None:
     file = vault.upload("a.bin", b"good bytes")
-    key = store().key(file["sha256"])
-    store().path(key).write_bytes(b"evil bytes")
+    path = path_of(file)
+    path.write_bytes(b"evil bytes")
     change_blobs(damaged_at=now())
     problem(vault.content(file["id"]), 409, "damaged")
     vault.upload("b.bin", b"good bytes")
     assert vault.content(file["id"]).data == b"good bytes"
+    sweep_blobs(young=-1)
     assert differences() == []
 
 
 def test_bytes_that_lost_their_end_are_replaced_by_the_same_upload(vault: Vault) -> None:
     file = vault.upload("a.bin", b"good bytes")
-    os.truncate(store().path(store().key(file["sha256"])), 3)
+    os.truncate(path_of(file), 3)
     vault.upload("b.bin", b"good bytes")
     assert vault.content(file["id"]).data == b"good bytes"
 
@@ -183,14 +203,13 @@ def test_replacing_a_content_by_itself_counts_it_twice(vault: Vault) -> None:
 
 def test_a_store_reads_any_part_in_bounded_pieces(vault: Vault) -> None:
     data = bytes(range(256)) * 4000
-    with draft_of(data) as draft:
-        key = store().keep(draft)
-    pieces = list(store().read(key))
+    key = kept(data)
+    pieces = list(read_blob(key))
     assert b"".join(pieces) == data
     assert max(map(len, pieces)) <= CHUNK
     for start, length in ((0, 0), (0, 1), (CHUNK - 1, 2), (len(data) - 1, 1), (5, None), (len(data), 10)):
         expected = data[start:] if length is None else data[start : start + length]
-        assert b"".join(store().read(key, start, length)) == expected
+        assert b"".join(read_blob(key, start, length)) == expected
 
 
 def test_a_draft_leaves_no_trace_unless_kept(vault: Vault) -> None:
@@ -213,15 +232,13 @@ def test_a_store_that_cannot_be_written_says_so(vault: Vault, monkeypatch: pytes
         with monkeypatch.context() as patch, draft_of(b"x") as draft:
             patch.setattr(os, "write", fail(code))
             with pytest.raises(error):
-                draft.write(b"y")
+                draft.write(b"y" * 10**6)
     empty_store()
 
 
 def test_a_blob_reads_like_a_file_that_can_be_sought_in(vault: Vault) -> None:
     content = bytes(range(256)) * 3000
-    with store().draft() as draft:
-        draft.write(content)
-        key = store().keep(draft)
+    key = kept(content)
     with open_blob(key, len(content)) as file:
         assert file.read(10) == content[:10]
         assert file.seek(-5, 2) == len(content) - 5

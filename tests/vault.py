@@ -5,7 +5,6 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,10 +14,14 @@ from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
 from webapp.db import Base, db
+from webapp.errors import DamagedContent
+from webapp.infra.drafts import is_sealed
 from webapp.infra.storage import store
 from webapp.models.files import Blob, File, FileVersion, Preview
+from webapp.models.stored import StoredObject
 from webapp.models.users import Quota
 from webapp.policies import Actor
+from webapp.services.stored import read_blob
 
 COUNTED = ("files", "file_versions", "blobs", "folders", "placements", "jobs", "audit_entries")
 
@@ -133,7 +136,8 @@ def differences() -> list[str]:
     found: list[str] = []
     with db.engine.connect() as connection:
         blobs = connection.execute(select(Blob.id, Blob.sha256, Blob.size, Blob.storage_key, Blob.refcount)).all()
-        named = dict(connection.execute(select(FileVersion.blob_id, func.count()).group_by(FileVersion.blob_id)).all())
+        noted = connection.execute(select(StoredObject.key)).scalars().all()
+        counts = dict(connection.execute(select(FileVersion.blob_id, func.count()).group_by(FileVersion.blob_id)).all())
         previews = connection.execute(select(Preview.storage_key)).scalars().all()
         lost = connection.execute(text(
             "SELECT count(*) FROM files f WHERE NOT EXISTS"
@@ -147,19 +151,24 @@ def differences() -> list[str]:
     if lost:
         found.append(f"{lost} files without their current content")
     for blob in blobs:
-        found += _faults_of(blob, named.get(blob.id, 0))
-    found += [f"preview missing {key}" for key in previews if not store().path(key).exists()]
-    found += [f"orphan {key}" for key in sorted(stored_keys() - {blob.storage_key for blob in blobs} - set(previews))]
+        found += _faults_of(blob, counts.get(blob.id, 0))
+    named = {blob.storage_key for blob in blobs} | set(previews)
+    found += [f"preview missing {key}" for key in previews if store().size(key) is None]
+    found += [f"orphan {key}" for key in sorted(stored_keys() - named)]
+    found += [f"noted, not there {key}" for key in sorted(set(noted) - named)]
+    found += [f"key of {key} is lost" for key in sorted(named - set(noted)) if is_sealed(key)]
     found += [f"charged {used}, holds {owed.get(who, 0)}" for who, used in charged.items() if used != owed.get(who, 0)]
     return found
 
 
 def _faults_of(blob: Any, versions: int) -> list[str]:
     faults = [] if blob.refcount == versions else [f"blob {blob.sha256} counts {blob.refcount}, named {versions} times"]
-    path = Path(store().path(blob.storage_key))
-    if not path.exists():
+    if store().size(blob.storage_key) is None:
         return [*faults, f"missing {blob.storage_key}"]
-    data = path.read_bytes()
+    try:
+        data = b"".join(read_blob(blob.storage_key, quiet=True))
+    except DamagedContent:
+        return [*faults, f"damaged {blob.storage_key}"]
     if (len(data), hashlib.sha256(data).hexdigest()) != (blob.size, blob.sha256):
         faults.append(f"wrong bytes {blob.storage_key}")
     return faults

@@ -77,6 +77,8 @@ class Settings(BaseModel):
     rabbitmq_queue_prefix: str = Field("holdfast", pattern=r"^[a-z0-9][a-z0-9_.-]{0,40}$")
 
     storage_url: str
+    encrypt_files: bool = Field(False, description="whether new content is encrypted on the store, each with its key")
+    verify_downloads: bool = Field(False, description="whether plain content, too, is checked before it is sent")
     max_upload_size: int = Field(16 * GIB, ge=1)
     default_quota: int = Field(50 * 10**9, ge=0, description="bytes a new account may hold")
     x_accel_redirect: str = Field("", pattern=r"^(/.*/)?$")

@@ -77,6 +77,12 @@ class Conflict(HoldfastError):
     status, code, title = 409, "conflict", "Conflict"
 
 
+class DamagedContent(Conflict):
+    """Stored bytes are not the ones that were uploaded."""
+
+    code = "damaged"
+
+
 class Stale(Conflict):
     """Somebody changed the object since the caller read it. Answered 412 where the request named a version."""
 

@@ -19,6 +19,7 @@ from webapp.infra.storage import store
 
 ROOM = 2 * 1024 * 1024
 OLD = b"old bytes " * 1000
+pytestmark = pytest.mark.usefixtures("stored_as")
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_process_that_may_not_write_large_files_answers_507(vault: Vault) -> N
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
             draft = store().draft()
             try:
-                draft.write(b"x" * 200_000)
+                draft.write(b"x" * 600_000)
             except Exception as error:  # noqa: BLE001
                 status = 0 if getattr(error, "status", None) == 507 else 2
             draft.discard()

@@ -80,6 +80,7 @@ def assert_only_orphans_and_swept() -> None:
     assert differences() == []
 
 
+@pytest.mark.usefixtures("stored_as")
 @pytest.mark.parametrize("point", POINTS)
 def test_a_process_that_dies_leaves_a_new_file_whole_or_absent(vault: Vault, point: str) -> None:
     vault.upload("before.bin", OLD)
@@ -93,6 +94,7 @@ def test_a_process_that_dies_leaves_a_new_file_whole_or_absent(vault: Vault, poi
     assert differences() == []
 
 
+@pytest.mark.usefixtures("stored_as")
 @pytest.mark.parametrize("point", POINTS)
 def test_a_process_that_dies_leaves_the_old_content_or_the_new_one(vault: Vault, point: str) -> None:
     file = vault.upload("kept.bin", OLD)
@@ -103,6 +105,7 @@ def test_a_process_that_dies_leaves_the_old_content_or_the_new_one(vault: Vault,
     assert_only_orphans_and_swept()
 
 
+@pytest.mark.usefixtures("stored_as")
 def test_a_process_that_dies_between_two_files_of_a_form_leaves_neither(vault: Vault) -> None:
     def die_at_the_second() -> None:
         rename, count = Path.rename, iter(range(2))

@@ -48,7 +48,7 @@ def send_content(content: Content, *, inline: bool = False) -> Response:
         return Response(status=304, headers=headers)
     headers["Content-Type"] = _type_header(content.mime, shown)
     prefix = current_settings().x_accel_redirect
-    if prefix:
+    if prefix and not content.sealed:
         return Response(status=200, headers={**headers, "X-Accel-Redirect": prefix + content.key})
     start, end, status = _range(content)
     headers["Content-Length"] = str(end - start)

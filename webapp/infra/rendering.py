@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from webapp.errors import Unavailable
 from webapp.infra.drawing import FORMATS, PDF
@@ -60,18 +60,15 @@ class Rendering:
     facts: dict[str, Any]
 
 
-def render(source: Path, mime: str, sizes: tuple[int, ...] = SIZES) -> Rendering:
+def render(source: BinaryIO, mime: str, sizes: tuple[int, ...] = SIZES) -> Rendering:
     """Draw the file, of a type in DRAWABLE, in each of the sizes.
 
     Raises Unrenderable for content that cannot be drawn within the limits, Unavailable when the machine is too busy.
     """
     command = [sys.executable, "-I", str(PROGRAM), mime, *map(str, sizes)]
-    with (
-        source.open("rb") as file,
-        subprocess.Popen(  # noqa: S603 (our own program; the file is on standard input)
-            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={"LC_ALL": "C.UTF-8"}
-        ) as process,
-    ):
+    with subprocess.Popen(  # noqa: S603 (our own program; the file is on standard input)
+        command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={"LC_ALL": "C.UTF-8"}
+    ) as process:
         late = threading.Event()
         timer = threading.Timer(WALL_SECONDS, _stop, (process, late))
         timer.start()

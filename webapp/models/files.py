@@ -25,7 +25,7 @@ class Blob(Base):
     id: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     size: Mapped[BigInt]
-    storage_key: Mapped[str] = mapped_column(String(200))
+    storage_key: Mapped[str] = mapped_column(String(200), index=True)
     refcount: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[Moment]
     verified_at: Mapped[MaybeMoment]
@@ -92,7 +92,7 @@ class Preview(Base):
 
     blob_id: Mapped[int] = mapped_column(BIG, ForeignKey("blobs.id"), primary_key=True)
     size: Mapped[int] = mapped_column(Integer, primary_key=True)
-    storage_key: Mapped[str] = mapped_column(String(200))
+    storage_key: Mapped[str] = mapped_column(String(200), index=True)
     mime: Mapped[str] = mapped_column(String(40))
     byte_size: Mapped[BigInt]
     created_at: Mapped[Moment]
@@ -106,6 +106,11 @@ def deleted_file(owner_id: int, file_uuid: UUID) -> Select[File]:
 def any_blob(sha256: str) -> Select[Blob]:
     """The blob of this digest."""
     return any_state(Blob).where(Blob.sha256 == sha256)
+
+
+def any_blob_at(key: str) -> Select[int]:
+    """The id of the blob that lies under this key."""
+    return any_state(Blob, Blob.id).where(Blob.storage_key == key)
 
 
 def any_current_blob(file_id: int) -> Select[Blob]:

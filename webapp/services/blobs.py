@@ -1,22 +1,29 @@
 """Bytes behind file versions: stored once, counted, swept when nothing names them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from io import BufferedReader
 from itertools import islice
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, update
+from sqlalchemy import delete, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.db import after_rollback, db, read_rows, transactional
 from webapp.errors import Unavailable
 from webapp.infra.clock import now
+from webapp.infra.drafts import DRAFTS
 from webapp.infra.ids import next_id
 from webapp.infra.locks import Held, locked
-from webapp.infra.storage import CHUNK, LocalDraft, Reading, store
+from webapp.infra.storage import LocalDraft, store
 from webapp.models.files import Blob, Preview
 from webapp.models.record import any_state
+from webapp.models.stored import StoredObject, lying_forgotten
+from webapp.services.stored import drop_draft as drop_draft
+from webapp.services.stored import hold_draft as hold_draft
+from webapp.services.stored import is_there, keep_draft
+from webapp.services.stored import open_blob as open_blob
+from webapp.services.stored import read_blob as read_blob
+from webapp.services.stored import reopen_draft as reopen_draft
 
 log = structlog.get_logger("webapp.blobs")
 YOUNG = 3600.0  # seconds: younger bytes may belong to a transaction that has not committed yet
@@ -29,31 +36,33 @@ def adopt_draft(draft: LocalDraft) -> int:
     adopted; the row commits only after the bytes are on the disk. A damaged blob is healed by the fresh bytes.
     """
     draft.sync()
-    digest = draft.sha256()
-    row = _insert()(Blob).values(id=next_id(), sha256=digest, size=draft.size, storage_key=store().key(digest),
-                                 refcount=1, created_at=now(), facts={})  # fmt: skip
+    key = draft.key
+    row = _insert()(Blob).values(id=next_id(), sha256=draft.sha256(), size=draft.size, storage_key=key, refcount=1,
+                                 created_at=now(), facts={})  # fmt: skip
     adopted = row.on_conflict_do_update(index_elements=["sha256"], set_={"refcount": Blob.refcount + 1})
-    blob = db.session.execute(adopted.returning(Blob.id, Blob.damaged_at)).one()
-    key = store().key(digest)
-    if store().size(key) is None:
-        after_rollback(lambda: _sweep_unless_busy(key, young=-1))
-    store().keep(draft, replace=blob.damaged_at is not None)
-    if blob.damaged_at:
-        db.session.execute(update(Blob).where(Blob.id == blob.id).values(damaged_at=None))
+    columns = (Blob.id, Blob.size, Blob.storage_key, Blob.damaged_at)
+    blob = db.session.execute(adopted.returning(*columns)).one()
+    if blob.storage_key != key and blob.damaged_at is None and is_there(blob.storage_key, blob.size):
+        _reuse(blob.storage_key, draft)
+    else:
+        _bring(key, draft, blob)
     return int(blob.id)
 
 
-def read_blob(key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-    """`length` bytes of a blob or a preview from `start` (all by default), as they were uploaded, in chunks.
+def _reuse(key: str, draft: LocalDraft) -> None:
+    """The content is there already, lying otherwise than the draft."""
+    store().touch(key)
+    draft.discard()
+    db.session.execute(lying_forgotten(draft.place))
 
-    The one way to stored content: nobody else knows how the bytes lie in the store. Raises Unavailable.
-    """
-    return store().read(key, start, length)
 
-
-def open_blob(key: str, size: int) -> BufferedReader:
-    """The same as a file to read and seek in, for libraries that want one; a chunk of 256 KiB is read at a time."""
-    return BufferedReader(Reading(lambda start, length: read_blob(key, start, length), size), CHUNK)
+def _bring(key: str, draft: LocalDraft, blob: Any) -> None:
+    """Put the draft where the blob is to lie; what is wrong elsewhere is left to the sweep."""
+    if store().size(key) is None:
+        after_rollback(lambda: _sweep_unless_busy(key, young=-1))
+    keep_draft(draft, replace=blob.damaged_at is not None)
+    if blob.damaged_at or blob.storage_key != key:
+        db.session.execute(update(Blob).where(Blob.id == blob.id).values(damaged_at=None, storage_key=key))
 
 
 def name_again(blob_id: int) -> None:
@@ -85,9 +94,10 @@ def _sweep(young: float, held: Held) -> int:
         held.keep()
         named = _named_among(keys)
         for key in keys:
-            if key.startswith("drafts/"):
-                store().delete(key)
-                count += 1
+            if key.startswith(f"{DRAFTS}/"):
+                if key.removesuffix(".rest") not in named:
+                    store().delete(key)
+                    count += 1
             elif key not in named:
                 count += _sweep_unless_busy(key, young)
     log.info("swept", removed=count)
@@ -104,7 +114,9 @@ def batched(keys: Iterable[str], size: int) -> Iterator[list[str]]:
 def _named_among(keys: Sequence[str]) -> set[str]:
     blobs = read_rows(any_state(Blob, Blob.storage_key).where(Blob.storage_key.in_(keys), Blob.refcount > 0))
     previews = read_rows(any_state(Preview, Preview.storage_key).where(Preview.storage_key.in_(keys)))
-    return {row.storage_key for row in (*blobs, *previews)}
+    drafts = [key.removesuffix(".rest") for key in keys if key.startswith(f"{DRAFTS}/")]
+    waiting = read_rows(any_state(StoredObject, StoredObject.key).where(StoredObject.key.in_(drafts)))
+    return {row[0] for row in (*blobs, *previews, *waiting)}
 
 
 def _sweep_unless_busy(key: str, young: float) -> int:
@@ -122,13 +134,17 @@ def _sweep_key(key: str, young: float) -> int:
         id=next_id(), sha256=digest, size=0, storage_key=key, refcount=0, created_at=now(), facts={}
     )
     db.session.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
-    blob = db.session.scalars(any_state(Blob).where(Blob.sha256 == digest).with_for_update()).one_or_none()
-    if blob is None or blob.refcount > 0:  # another sweep was first, or somebody needs it
+    mine = or_(Blob.sha256 == digest, Blob.storage_key == key)
+    blobs = db.session.scalars(any_state(Blob).where(mine).order_by(Blob.id).with_for_update()).all()
+    lying = [blob for blob in blobs if blob.storage_key == key]
+    if not blobs or any(blob.refcount > 0 for blob in lying):  # another sweep was first, or somebody needs it
         return 0
-    db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
-    db.session.execute(delete(Blob).where(Blob.id == blob.id))
+    for blob in lying:
+        db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
+        db.session.execute(delete(Blob).where(Blob.id == blob.id))
     if _named_among([key]) or not store().older_than(key, young):  # taken for a preview since we looked
         return 0
+    db.session.execute(lying_forgotten(key))
     store().delete(key)
     return 1
 

@@ -9,15 +9,16 @@ import msgspec
 from sqlalchemy import Select, bindparam, exists
 
 from webapp.db import read_row
-from webapp.errors import Conflict
+from webapp.errors import DamagedContent
+from webapp.infra.drafts import is_sealed
 from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.models.folders import Folder
 from webapp.models.record import live
 from webapp.policies import Actor, require
 from webapp.services.access import prove, reach, refuse_missing
-from webapp.services.blobs import read_blob
 from webapp.services.inputs import Input
 from webapp.services.scans import SCAN, refuse_unsafe
+from webapp.services.stored import read_blob
 
 
 class ContentQuery(Input):
@@ -58,21 +59,24 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     modified: datetime
 
+    @property
+    def sealed(self) -> bool:
+        """Whether only the vault itself can send it."""
+        return is_sealed(self.key)
+
     def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes in chunks. Raises Unavailable when the store does not answer."""
+        """The bytes in chunks. Raises Unavailable when the store does not answer, DamagedContent."""
         return read_blob(self.key, start, length)
 
 
 def open_content(actor: Actor, file_id: UUID) -> Content:
-    """The current content of a file. Raises Missing; Conflict when its bytes failed their check (code damaged) or hold
-    a virus (infected); Locked (being_checked) for what others shared before it was scanned."""
+    """The current content of a file. Raises Missing; DamagedContent when its bytes failed their check;
+    Conflict (infected) for a virus; Locked (being_checked) for what others shared before it was scanned."""
     require(actor, "files.read")
     row = _found(actor, _CONTENT, file_id)
     refuse_unsafe(row.scanned_at, row.infected_with, own=row.owner_id == actor.id)
     if row.damaged_at is not None:
-        raise Conflict(
-            "The stored bytes of this file are damaged. Upload it again or ask for a backup.", code="damaged"
-        )
+        raise DamagedContent("The stored bytes of this file are damaged. Upload it again or ask for a backup.")
     return Content(
         name=row.name, mime=row.mime, sha256=row.sha256, size=row.size, key=row.storage_key, modified=row.created_at
     )

@@ -12,14 +12,13 @@ import msgspec
 from sqlalchemy import update
 
 from webapp.db import db, read_row, transaction, transactional
+from webapp.errors import DamagedContent
 from webapp.infra.clock import now
 from webapp.infra.sniffing import sniff
-from webapp.infra.storage import store
 from webapp.models.files import Blob, any_locked_blob, any_version, found_mime
-from webapp.policies import system_actor
-from webapp.services.blobs import read_blob
-from webapp.services.events import Target, record
+from webapp.services.damages import mark_damaged
 from webapp.services.jobs import Hopeless
+from webapp.services.stored import is_there, read_blob
 
 Found = dict[str, Any] | None  # what a job tells its owner
 REPORT_EVERY = 16 * 1024**2  # bytes between two reports of progress
@@ -113,11 +112,14 @@ def add_facts(blob_id: int, facts: Mapping[str, Any]) -> None:
 
 def is_whole(content: Bytes, job: Progress) -> bool:
     """Whether the stored bytes are those that were uploaded, by size and digest. Raises what the store raises."""
-    if store().size(content.storage_key) != content.size:
+    if not is_there(content.storage_key, content.size):
         return False
     digest = hashlib.sha256()
-    for chunk in _reported(read_blob(content.storage_key), content.size, job):
-        digest.update(chunk)
+    try:
+        for chunk in _reported(read_blob(content.storage_key, quiet=True), content.size, job):
+            digest.update(chunk)
+    except DamagedContent:
+        return False
     return digest.hexdigest() == content.sha256
 
 
@@ -140,8 +142,5 @@ def mark_whole(blob_id: int) -> None:
 @transactional
 def _mark_damaged(content: Content) -> None:
     blob = db.session.scalar(any_locked_blob(content.blob_id))
-    if blob is None or blob.damaged_at is not None:
-        return
-    blob.damaged_at = now()
-    target = Target("file", content.uuid, content.name, content.owner_id)
-    record(system_actor(), "file.damaged", target, {"sha256": (content.sha256, None)})
+    if blob is not None and blob.damaged_at is None and blob.storage_key == content.storage_key:
+        mark_damaged(blob)

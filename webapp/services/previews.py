@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import bindparam, insert
 
 from webapp.db import db, read_row, read_rows, transactional
-from webapp.errors import Missing
+from webapp.errors import Missing, TooLarge
 from webapp.infra.clock import now
 from webapp.infra.rendering import DRAWABLE, SIZES, Picture, Unrenderable, render
 from webapp.infra.sniffing import sniff
@@ -22,6 +22,7 @@ from webapp.services.inputs import Input
 from webapp.services.inspections import Content, Found, Work, add_facts, find_content, read_bytes
 from webapp.services.jobs import Hopeless
 from webapp.services.scans import SCAN, refuse_unsafe
+from webapp.services.stored import handed_over, keep_draft
 
 _PREVIEW = (
     live(File, Preview.storage_key, Preview.mime, Preview.byte_size, *SCAN)
@@ -103,7 +104,10 @@ def _draw(job: Work, content: Content) -> Found:
         return None
     job.progress(10)
     try:
-        rendering = render(store().path(content.storage_key), mime)
+        with handed_over(content.storage_key, content.size) as file:
+            rendering = render(file, mime)
+    except TooLarge as error:
+        raise Hopeless("The file is too large for a preview.") from error
     except Unrenderable as error:
         raise Hopeless(str(error)) from error
     job.progress(90)
@@ -133,6 +137,6 @@ def _adopt_pictures(blob_id: int, drafts: dict[Picture, LocalDraft]) -> None:
     there = set(db.session.scalars(any_previews_of(blob_id)))
     for picture, draft in drafts.items():
         if picture.size not in there:
-            row = {"blob_id": blob_id, "size": picture.size, "storage_key": store().keep(draft), "mime": picture.mime,
+            row = {"blob_id": blob_id, "size": picture.size, "storage_key": keep_draft(draft), "mime": picture.mime,
                    "byte_size": draft.size, "created_at": now()}  # fmt: skip
             db.session.execute(insert(Preview).values(row))

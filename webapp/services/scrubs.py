@@ -12,13 +12,11 @@ from sqlalchemy import func
 from webapp.config import current_settings
 from webapp.db import db, read_rows, transactional
 from webapp.errors import Unavailable
-from webapp.infra.clock import now
 from webapp.infra.locks import Held, locked
 from webapp.infra.storage import store
-from webapp.models.files import Blob, any_holders, any_locked_blob
+from webapp.models.files import Blob, any_locked_blob
 from webapp.models.record import any_state
-from webapp.policies import system_actor
-from webapp.services.events import Target, record
+from webapp.services.damages import mark_damaged
 from webapp.services.inspections import is_whole, mark_whole
 
 log = structlog.get_logger("webapp.scrubs")
@@ -109,11 +107,7 @@ def _mark(blob: Stored, whole: bool, held: Held) -> None:
 
 
 def _mark_damaged(stored: Stored) -> None:
-    """Note the damage, and once for each file that holds these bytes: file.damaged."""
     blob = db.session.scalar(any_locked_blob(stored.id))
-    if blob is None or (blob.damaged_at is None and stored.damaged_at is not None):
-        return  # gone, or healed by an upload of the same bytes while it was read
-    fresh, blob.damaged_at = blob.damaged_at is None, now()
-    if fresh:
-        for file in db.session.execute(any_holders(blob.id)).all():
-            record(system_actor(), "file.damaged", Target("file", *file), {"sha256": (blob.sha256, None)})
+    if blob is None or blob.storage_key != stored.storage_key or (blob.damaged_at is None and stored.damaged_at):
+        return  # gone, moved, or healed by an upload of the same bytes while it was read
+    mark_damaged(blob)
