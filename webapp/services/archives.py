@@ -18,9 +18,9 @@ from webapp.infra.zips import Entry, size_of_zip, write_zip
 from webapp.models.archives import live_folders_at, live_folders_under, live_stored_files, live_stored_files_under
 from webapp.policies import Actor, require
 from webapp.services.access import levels_at, refuse_missing
-from webapp.services.blobs import read_blob
 from webapp.services.inputs import Input
 from webapp.services.names import name_key
+from webapp.services.stored import read_blob
 
 MOST = 50_000  # files and folders in one archive: their names are held until its last byte
 STATEMENT = 50  # subtrees read by one statement

@@ -24,12 +24,12 @@ from webapp.models.files import Blob, File, FileVersion, any_holders, any_locked
 from webapp.models.record import any_state, live
 from webapp.models.users import User
 from webapp.policies import system_actor
-from webapp.services.blobs import read_blob
 from webapp.services.caches import forget_now
 from webapp.services.events import Target, queue_jobs, record
 from webapp.services.inspections import Content, Found, Work, find_content
 from webapp.services.jobs import Hopeless
 from webapp.services.mails import Recipient, send_mail
+from webapp.services.stored import read_blob
 
 log = structlog.get_logger("webapp.scans")
 JOB = "upkeep.scan_blobs"
