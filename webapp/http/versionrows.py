@@ -107,16 +107,24 @@ def _name(version: VersionView) -> str:
 
 def _row(file: FileView, version: VersionView, *, writes: bool, deletes: bool) -> dict[str, Any]:
     base = f"/files/{file.id}/versions/{version.number}"
-    compares = not version.current and comparable(version.mime, version.size) and comparable(file.mime, file.size)
+    closed = version.damaged or version.infected
+    compares = (
+        not closed
+        and not version.current
+        and comparable(version.mime, version.size)
+        and comparable(file.mime, file.size)
+    )
     return {
         "number": version.number, "name": _("Version %(num)d", num=version.number), "label": version.label,
         "icon": icon_of(version.mime), "current": version.current, "damaged": version.damaged,
+        "infected": version.infected,
         "author": version.author or "—", "size_text": size(version.size), "sha256": version.sha256,
         "made": version.created_at, "made_text": ago(version.created_at), "made_exact": exact(version.created_at),
         "version": version.version,
-        "view_url": f"/api/v1{base}/content?inline=1", "download_url": f"/api/v1{base}/content",
+        "view_url": None if closed else f"/api/v1{base}/content?inline=1",
+        "download_url": None if closed else f"/api/v1{base}/content",
         "compare_url": f"{base}/differences" if compares else None,
         "label_url": f"{base}/label" if writes else None,
-        "restore_url": f"{base}/restoration" if writes and not version.current and not version.damaged else None,
+        "restore_url": f"{base}/restoration" if writes and not version.current and not closed else None,
         "delete_url": f"{base}/removal" if deletes and not version.current else None,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from webapp.models.users import User
 
 _COLUMNS = (
     FileVersion.number, FileVersion.mime, FileVersion.created_at, FileVersion.label, FileVersion.version,
-    Blob.size, Blob.sha256, Blob.damaged_at, User.name.label("author"),
+    Blob.size, Blob.sha256, Blob.damaged_at, Blob.infected_with, User.name.label("author"),
     (FileVersion.number == File.number).label("current"),
 )  # fmt: skip
 _CONTENT = (

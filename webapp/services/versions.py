@@ -54,6 +54,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None
     current: bool
     damaged: bool
+    infected: bool
     version: int
 
 
@@ -195,4 +196,5 @@ def _unknown() -> Missing:
 def _view(row: Any) -> VersionView:
     return VersionView(number=row.number, size=row.size, sha256=row.sha256, mime=row.mime, author=row.author,
                        created_at=row.created_at, label=row.label, current=row.current,
-                       damaged=row.damaged_at is not None, version=row.version)  # fmt: skip
+                       damaged=row.damaged_at is not None, infected=row.infected_with is not None,
+                       version=row.version)  # fmt: skip
