@@ -97,13 +97,22 @@ def test_names_that_would_meet_on_another_system_are_numbered(vault: Vault) -> N
     assert sorted(names.values()) == [b"", b"0", b"1", b"2", b"3"]
 
 
+def test_what_the_scanner_did_not_find_clean_is_left_out_and_named(vault: Vault, tree: Any) -> None:
+    sha256 = vault.get("/files", query_string={"q": "tide"})["items"][0]["sha256"]
+    with transaction():
+        db.session.execute(update(Blob).where(Blob.sha256 == sha256).values(infected_with="Eicar"))
+    names = unpacked(good(vault.call("GET", f"/folders/{tree['id']}/archive")))
+    assert b"Harbour/tide.txt: a virus was found (Eicar)" in names[archives.MISSING]
+    assert "Harbour/tide.txt" not in names
+
+
 def test_damaged_files_are_left_out_and_named(vault: Vault, tree: Any) -> None:
     with transaction():
         damaged = vault.get("/files", query_string={"q": "tide"})["items"][0]["sha256"]
         db.session.execute(update(Blob).where(Blob.sha256 == damaged).values(damaged_at=datetime.now(UTC)))
     names = unpacked(good(vault.call("GET", f"/folders/{tree['id']}/archive")))
     assert "Harbour/tide.txt" not in names
-    assert b"Harbour/tide.txt" in names[archives.DAMAGED]
+    assert b"Harbour/tide.txt" in names[archives.MISSING]
     assert names["Harbour/Quay/plan.txt"] == b"plan"
 
 

@@ -11,7 +11,8 @@ from webapp.models.folders import Folder
 from webapp.models.record import live
 
 _FILE = (File.id, File.uuid, File.owner_id, File.folder_id, File.name, File.sort_key, Folder.path,
-         FileVersion.created_at.label("modified"), Blob.size, Blob.storage_key, Blob.damaged_at)  # fmt: skip
+         FileVersion.created_at.label("modified"), Blob.size, Blob.storage_key, Blob.damaged_at,
+         Blob.scanned_at, Blob.infected_with)  # fmt: skip
 _FOLDER = (Folder.id, Folder.uuid, Folder.owner_id, Folder.parent_id, Folder.path, Folder.name, Folder.updated_at)
 
 

@@ -20,11 +20,12 @@ from webapp.policies import Actor, require
 from webapp.services.access import levels_at, refuse_missing
 from webapp.services.inputs import Input
 from webapp.services.names import name_key
+from webapp.services.scans import is_safe
 from webapp.services.stored import read_blob
 
 MOST = 50_000  # files and folders in one archive: their names are held until its last byte
 STATEMENT = 50  # subtrees read by one statement
-DAMAGED = "Not in this archive.txt"
+MISSING = "Not in this archive.txt"
 RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)
 UNFIT = re.compile(r'[<>:"|?*]')
 
@@ -62,8 +63,8 @@ def open_folder(actor: Actor, folder_id: UUID) -> Archive:
 def open_archive(actor: Actor, wish: NewArchive) -> Archive:
     """These files and folders side by side. Raises Missing when the actor does not see one of them, TooLarge.
 
-    Files whose bytes failed their check are left out and named in a text file at the top: a stream that has begun
-    cannot be refused any more, and the others are worth having.
+    Files that nobody may open, damaged, infected or still to be checked, are left out and named in a text file at the
+    top: a stream that has begun cannot be refused any more, and the others are worth having.
     """
     require(actor, "files.read")
     chosen = set(wish.folder_ids)
@@ -72,7 +73,9 @@ def open_archive(actor: Actor, wish: NewArchive) -> Archive:
     loose = _seen(actor, read_rows(live_stored_files(single)) if single else (), single, "file")
     roots = [root for root in roots if not any(o is not root and root.path.startswith(o.path) for o in roots)]
     loose = [file for file in loose if not any((file.path or "").startswith(root.path) for root in roots)]
-    entries = _Tree(roots, _below(live_folders_under, roots)).entries(loose, _below(live_stored_files_under, roots))
+    entries = _Tree(roots, _below(live_folders_under, roots)).entries(
+        actor, loose, _below(live_stored_files_under, roots)
+    )
     return Archive(_title(roots, loose), size_of_zip(entries), entries)
 
 
@@ -115,20 +118,20 @@ class _Tree:
                 self._places[folder.id] = f"{place}/"
                 self.folders.append(Entry(place, folder.updated_at))
 
-    def entries(self, loose: Sequence[Any], files: Sequence[Any]) -> list[Entry]:
+    def entries(self, actor: Actor, loose: Sequence[Any], files: Sequence[Any]) -> list[Entry]:
         """Folders, then files; the words about what is missing first."""
-        found, damaged = list(self.folders), []
+        found, missing = list(self.folders), []
         seen = [("", file) for file in loose]
         seen += [(self._places[file.folder_id], file) for file in files if file.folder_id in self._places]
         for above, file in seen:
             place = self.place(above, file.name)
-            if file.damaged_at is None:
+            if (why := _fault_of(actor, file)) is None:
                 found.append(Entry(place, file.modified, file.size, partial(read_blob, file.storage_key)))
             else:
-                damaged.append(place)
-        if damaged:
-            text = "The stored bytes of these files are damaged:\r\n\r\n" + "".join(f"{name}\r\n" for name in damaged)
-            found.insert(0, Entry(self.place("", DAMAGED), now(), len(text.encode()), lambda: [text.encode()]))
+                missing.append(f"{place}: {why}\r\n")
+        if missing:
+            text = "These files could not be packed:\r\n\r\n" + "".join(missing)
+            found.insert(0, Entry(self.place("", MISSING), now(), len(text.encode()), lambda: [text.encode()]))
         return found
 
     def place(self, above: str, name: str) -> str:
@@ -143,6 +146,16 @@ class _Tree:
             taken[name_key(free).casefold()] = 1
         taken[key] = number + 1  # where the search for the next one begins
         return above + free
+
+
+def _fault_of(actor: Actor, file: Any) -> str | None:
+    """Why nobody, or this actor, may have the content."""
+    if file.damaged_at is not None:
+        return "the stored bytes are damaged"
+    if file.infected_with is not None:
+        return f"a virus was found ({file.infected_with})"
+    safe = is_safe(file.scanned_at, None, own=file.owner_id == actor.id)
+    return None if safe else "not checked for viruses yet"
 
 
 def fit_name(name: str) -> str:
