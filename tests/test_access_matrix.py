@@ -107,6 +107,7 @@ ROWS: dict[str, dict[str, str]] = {
     "trash_api": {"held": "empty_trash list_trash", "trashed": "restore_file", "own": "purge_file"},
     "trash_pages": {"held": "empty_trash empty_trash_form list_trash", "trashed": "restore_file",
                     "own": "purge_file purge_file_form"},
+    "uploads_api": {"held": "create_upload delete_upload show_upload write_upload"},
     "users_api": {"held": "change_me show_me"},
     "users_pages": {"held": "change_account show_account"},
     "versions_api": {"viewer": "compare_versions download_version list_versions show_version",

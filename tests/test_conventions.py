@@ -69,7 +69,10 @@ def test_every_route_counts_in_exactly_one_class_and_credentials_in_a_strict_one
     assert (mixed, loose) == ([], [])
     assert [name for name, endpoints in seen.items() if not endpoints] == []
     assert seen["unlimited"] == {"health_pages.show_live", "health_pages.show_ready", "health_pages.show_metrics"}
-    assert {"files_api.create_files", "files_pages.upload_files", "files_api.replace_content"} == seen["uploads"]
+    parts = {"uploads_api.create_upload", "uploads_api.write_upload"}
+    assert {"files_api.create_files", "files_pages.upload_files", "files_api.replace_content", *parts} == seen[
+        "uploads"
+    ]
     assert {"settings_pages.change_settings", "schedules_api.list_schedules"} <= seen["administration"]
     assert {"files_api.change_file", "folders_pages.create_folder"} <= seen["writes"]
 

@@ -33,9 +33,14 @@ PRIVATE = ("Cache-Control", "private, no-cache")  # pages are somebody's; what m
 STATIC = (("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'; sandbox"),
           ("Cross-Origin-Resource-Policy", "same-origin"), ("Referrer-Policy", "no-referrer"))  # fmt: skip
 CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-CORS_REQUEST = "Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-ID, Idempotency-Key"
+CORS_REQUEST = (
+    "Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-ID, Idempotency-Key, Tus-Resumable,"
+    " Upload-Length, Upload-Metadata, Upload-Offset, Upload-Checksum, X-HTTP-Method-Override"
+)
 EXPOSED = ("ETag", "Location", "Content-Range", "Content-Disposition", "X-Request-ID", "Retry-After", "RateLimit-Limit",
-           "RateLimit-Remaining", "RateLimit-Reset")  # fmt: skip
+           "RateLimit-Remaining", "RateLimit-Reset", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size",
+           "Tus-Checksum-Algorithm", "Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires",
+           "Upload-File")  # fmt: skip
 CORS_ANSWER = ", ".join(EXPOSED)
 
 

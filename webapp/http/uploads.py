@@ -107,16 +107,16 @@ def received(keep: Callable[[], None] = lambda: None) -> Iterator[Incoming]:
             fields = dict(request.form)
             if None in fields:  # what werkzeug makes of a part whose Content-Disposition has no name
                 raise Malformed("Every field of a form has a name.")
-            _prove(fields.get("csrf_token"))
+            prove_sender(fields.get("csrf_token"))
         else:
-            _prove(None)
+            prove_sender(None)
             parts, fields = [("", _receive_raw(stack, keep))], {}
         for _, draft in parts:
             draft.sync()  # here, because the transaction that follows holds locks others wait for
         yield Incoming(fields, parts)
 
 
-def _prove(token: str | None) -> None:
+def prove_sender(token: str | None) -> None:
     """Where a cookie vouches for the sender, the form has to prove that it is ours before anything is kept."""
     if g.get("form_proven") is False:
         prove_form(token)

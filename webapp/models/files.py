@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
 from webapp.models.folders import TOP
-from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state
+from webapp.models.record import BIG, DOCUMENT, SORTED, BigInt, MaybeMoment, Moment, Record, any_state, live
 from webapp.models.users import User
 
 LIVING: dict[str, Any] = {"sqlite_where": text("deleted_at IS NULL"), "postgresql_where": text("deleted_at IS NULL")}
@@ -101,6 +101,11 @@ class Preview(Base):
 def deleted_file(owner_id: int, file_uuid: UUID) -> Select[File]:
     """One file in the owner's trash."""
     return any_state(File).where(File.owner_id == owner_id, File.uuid == file_uuid, File.deleted_at.is_not(None))
+
+
+def live_file_named(owner_id: int, folder_id: int | None, key: str) -> Select[File]:
+    """The living file whose name has this key in a folder, or at the top."""
+    return live(File).where(File.owner_id == owner_id, file_place == (folder_id or 0), File.name_key == key)
 
 
 def any_blob(sha256: str) -> Select[Blob]:

@@ -43,6 +43,11 @@ def live_folders_of(owner_id: int) -> Select[Any]:
     return live(Folder, *columns).where(Folder.owner_id == owner_id).order_by(Folder.path)
 
 
+def live_folder_named(owner_id: int, parent_id: int | None, key: str) -> Select[Folder]:
+    """The living folder whose name has this key in another, or at the top."""
+    return live(Folder).where(Folder.owner_id == owner_id, folder_place == (parent_id or 0), Folder.name_key == key)
+
+
 def live_subtree(folder: Folder) -> Select[Folder]:
     """The folder and all living ones below it."""
     return live(Folder).where(Folder.path.startswith(folder.path, autoescape=True))

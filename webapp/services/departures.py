@@ -23,6 +23,7 @@ from webapp.models.placements import Placement
 from webapp.models.record import any_state, change_rows
 from webapp.models.sessions import RefreshToken, Session
 from webapp.models.tokens import ApiToken
+from webapp.models.uploads import Upload
 from webapp.models.users import Credential, User, UserRole
 from webapp.policies import Actor, require, system_actor
 from webapp.services.accounts import find_account, refuse_without_admin
@@ -44,7 +45,8 @@ PERSONAL: tuple[tuple[type[Any], Any], ...] = (
     (Factor, Factor.user_id), (RecoveryCode, RecoveryCode.user_id), (Challenge, Challenge.user_id),
     (Credential, Credential.user_id), (UserRole, UserRole.user_id),
     (Digest, Digest.user_id), (IdempotencyKey, IdempotencyKey.user_id), (Placement, Placement.owner_id),
-    (Folder, Folder.owner_id), (GroupMember, GroupMember.user_id), (Grant, Grant.user_id), (Session, Session.user_id),
+    (Folder, Folder.owner_id), (Upload, Upload.user_id), (GroupMember, GroupMember.user_id), (Grant, Grant.user_id),
+    (Session, Session.user_id),
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from webapp.infra.locks import Held, locked
 from webapp.infra.sniffing import guess_type
 from webapp.infra.storage import LocalDraft
 from webapp.models.access import live_file_at
-from webapp.models.files import File, FileVersion
+from webapp.models.files import File, FileVersion, live_file_named
 from webapp.models.folders import Folder
 from webapp.models.record import any_state, live
 from webapp.policies import Actor, require
@@ -32,15 +32,18 @@ from webapp.services.placements import place
 from webapp.services.quotas import charge, check_room, lock_tree
 
 Tag = Annotated[str, Field(min_length=1, max_length=50)]
+Conflicts = Literal["refuse", "rename", "replace"]
 
 
 class NewFile(Input):
-    """Where an upload goes. `conflict` says what becomes of a taken name: refuse it, or rename to “name (1)”."""
+    """Where an upload goes. `conflict` says what becomes of a taken name: refuse it, rename to “name (1)”, or replace
+    the file of that name by a new version of it.
+    """
 
     model_config = ConfigDict(str_strip_whitespace=False)
     name: NAME
     folder_id: UUID | None = None
-    conflict: Literal["refuse", "rename"] = "refuse"
+    conflict: Conflicts = "refuse"
 
 
 class UploadQuery(Input):
@@ -49,7 +52,7 @@ class UploadQuery(Input):
     model_config = ConfigDict(str_strip_whitespace=False)
     name: NAME | None = None
     folder_id: UUID | None = None
-    conflict: Literal["refuse", "rename"] = "refuse"
+    conflict: Conflicts = "refuse"
 
 
 class FileChange(Input):
@@ -152,10 +155,19 @@ def check_upload(actor: Actor, query: UploadQuery, size: int | None) -> None:
         check_room(owner_id, size)
         if query.name is not None:
             check_name(query.name)
-            if query.conflict == "refuse":
-                refuse_taken(owner_id, parent.id if parent else None, query.name)
+            refuse_early(owner_id, parent.id if parent else None, query.name, query.conflict)
     finally:
         release_connection()  # the body may take hours
+
+
+def refuse_early(owner_id: int, parent_id: int | None, name: str, conflict: Conflicts) -> None:
+    """Raise Conflict for a taken name that neither another one nor a new version gets around."""
+    if conflict == "refuse" or (conflict == "replace" and _named(owner_id, parent_id, name) is None):
+        refuse_taken(owner_id, parent_id, name)
+
+
+def _named(owner_id: int, parent_id: int | None, name: str) -> File | None:
+    return db.session.scalar(live_file_named(owner_id, parent_id, name_key(name)))
 
 
 def check_replacement(actor: Actor, file_id: UUID, expected: int | None, size: int | None) -> None:
@@ -178,6 +190,7 @@ def create_files(actor: Actor, uploads: Sequence[tuple[NewFile, LocalDraft]]) ->
 def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
     """Store an upload as a new file. The bytes are on the disk before the row commits; on any error nothing stays.
 
+    With `conflict` replace, a file of that name gets a new version instead; a folder of that name stays a Conflict.
     Raises Conflict for a taken name, TooLarge over quota, Invalid for the name or an unknown folder, DiskFull.
     """
     require(actor, "files.write")
@@ -186,6 +199,8 @@ def create_file(actor: Actor, wish: NewFile, draft: LocalDraft) -> FileView:
     charge(owner_id, draft.size)  # whose folder it is pays, whoever uploads
     parent = find_parent(actor, wish.folder_id, "folder_id")
     parent_id = parent.id if parent else None
+    if wish.conflict == "replace" and (taken_file := _named(owner_id, parent_id, name)) is not None:
+        return _renew(actor, taken_file, draft)
     if wish.conflict == "rename":
         taken = taken_keys(owner_id, parent_id, sibling_prefix(name), exact=False)
         name = next_free(name, taken) if name_key(name) in taken else name
@@ -228,6 +243,10 @@ def replace_content(
     charge(owner_of(File, file_id, actor), draft.size)
     file = find_file(actor, file_id, "files.write")
     check_version(file.version, expected)
+    return _renew(actor, file, draft)
+
+
+def _renew(actor: Actor, file: File, draft: LocalDraft) -> FileView:
     before = file.sha256
     file.number = newest_number(file.id) + 1
     file.size, file.sha256, file.mime = draft.size, draft.sha256(), guess_type(file.name, draft.head())

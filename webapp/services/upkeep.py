@@ -17,7 +17,7 @@ from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
 from webapp.models.tokens import deleted_tokens_gone
-from webapp.services import attempts, deliveries, exports, registrations, repetitions, retentions
+from webapp.services import attempts, deliveries, exports, registrations, repetitions, retentions, uploads
 from webapp.services.settings import read_values
 
 log = structlog.get_logger("webapp.upkeep")
@@ -43,6 +43,7 @@ def sweep_expired(job: Work) -> dict[str, int]:
         "exports": exports.sweep_exports,
         "deliveries": deliveries.sweep_deliveries,
         "versions": retentions.prune_versions,
+        "uploads": uploads.sweep_uploads,
         "jobs": lambda: _in_batches(_forget_jobs),
         "leases": lambda: forget_leases(LEASES),
     }
