@@ -140,6 +140,9 @@ def fill(program: Program) -> Paths:
         (f"/files/{photo}", {"group_id": group, "level": "viewer"}),
     ):
         program.call("PUT", f"{path}/grants", json=wish)
+    share = program.call(
+        "POST", "/shares", json={"folder_id": folders["Photographs"], "label": "For the harbour paper"}
+    )
     backup = {"name": "Nightly backup", "scopes": ["files.read"], "folder_id": folders["Invoices 2026"]}
     program.call("POST", "/tokens", json={**backup, "networks": ["192.0.2.0/24"]})
     program.call("POST", "/tokens", json={"name": "Scanner at the quay", "scopes": ["files.read", "files.write"]})
@@ -170,6 +173,10 @@ def fill(program: Program) -> Paths:
         "access": f"/files/{photo}/access",
         "folder-access": f"/folders/{folders['Photographs']}/access",
         "shared": "/shared",
+        "links": "/shares",
+        "link": f"/shares/{share['id']}",
+        "all-links": "/admin/shares",
+        "public-folder": "/s/" + share["url"].rsplit("/", 1)[1],
         "groups": "/admin/groups",
         "new-group": "/admin/groups/new",
         "group": f"/groups/{group}",

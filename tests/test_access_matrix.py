@@ -73,6 +73,8 @@ ROWS: dict[str, dict[str, str]] = {
     "invitations_pages": {"held": "create_invitation delete_invitation list_invitations resend_invitation"},
     "jobs_api": {"held": "cancel_job list_history list_jobs replay_job show_job", "viewer": "list_file_jobs"},
     "jobs_pages": {"held": "cancel_job list_jobs replay_job show_job"},
+    "links_pages": {"open": "download_link_file download_link_folder enter_code send_code show_link show_link_file"
+                    " show_link_folder show_link_picture unlock_link upload_to_link"},
     "mails_api": {"held": "list_mails send_test_mail show_mail show_server"},
     "mails_pages": {"held": "list_mails send_test_mail"},
     "members_api": {"held": "add_member list_members remove_member set_member show_member"},
@@ -99,6 +101,10 @@ ROWS: dict[str, dict[str, str]] = {
     "settings_pages": {"held": "change_settings show_settings"},
     "shared_api": {"held": "list_shared"},
     "shared_pages": {"held": "list_shared"},
+    "shares_api": {"held": "change_share create_share delete_share list_shares list_vault_shares list_visits"
+                   " restore_share restore_vault_share revoke_share revoke_vault_share show_share"},
+    "shares_pages": {"held": "change_share create_share delete_share list_shares list_vault_shares restore_share"
+                     " restore_vault_share revoke_share revoke_vault_share show_share"},
     "steps_api": {"open": "ask_passkey enter_by_passkey finish_step"},
     "steps_pages": {"open": "enter_by_passkey finish_step step_form"},
     "tokens_api": {"held": "change_token create_token list_tokens list_user_tokens revoke_token revoke_user_tokens"

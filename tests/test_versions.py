@@ -35,6 +35,7 @@ GRANTS: dict[str, dict[str, Any]] = {
 }
 TOKEN, FLAG = "/tokens/<uuid:token_id>", "/flags/<string:name>"
 OLD = "/files/<uuid:file_id>/versions/<int:number>"
+SHARE = "/shares/<uuid:share_id>"
 # what a program can change: rule -> method -> options of a call that does change something
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "/users/me": {"PATCH": {"json": {"name": "Other"}}},
@@ -59,6 +60,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     GROUP: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     MEMBER: {"PUT": {"json": {"manager": True}}, "DELETE": {}},
     TOKEN: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
+    SHARE: {"PATCH": {"json": {"label": "Other"}}, "DELETE": {}},
 }
 CHANGED_ONCE = {TRASHED, FACTOR}  # by going to the trash, by the first code of its app
 WITHOUT_VERSION = {
@@ -72,7 +74,7 @@ WITHOUT_VERSION = {
     ("DELETE", "/health/caches/<string:name>"): "what it holds comes back by itself",
 }
 READ = ["/users/me", FACTOR, FILE, FOLDER, "/jobs/<uuid:job_id>", "/mails/<uuid:mail_id>", SCHEDULE, HOOK, USER, ROLE,
-        GROUP, MEMBER, TOKEN, FLAG,
+        GROUP, MEMBER, TOKEN, FLAG, SHARE,
         INVITATION, "/exports/<uuid:export_id>", f"{HOOK}/deliveries/<uuid:delivery_id>"]  # fmt: skip
 # deeds of pages that change no fields of what the person saw: its state alone decides, or it only makes something new
 STATE_DECIDES = {
@@ -86,6 +88,8 @@ STATE_DECIDES = {
     "invitations_pages.resend_invitation", "tokens_pages.revoke_token", "tokens_pages.revoke_user_tokens",
     "grants_pages.put_file_grant", "grants_pages.put_folder_grant", "impersonations_pages.impersonate_user",
     "grants_pages.delete_file_grant", "grants_pages.delete_folder_grant",
+    "shares_pages.revoke_share", "shares_pages.restore_share", "shares_pages.revoke_vault_share",
+    "shares_pages.restore_vault_share",
     "members_pages.add_member", "members_pages.set_member", "members_pages.remove_member",
 }  # fmt: skip
 
@@ -139,7 +143,9 @@ def objects(
         good(program.call("PUT", path, json={"email": other["email"], "level": "viewer"}))
     wish = {"name": "Mine", "scopes": ["files.read"]}
     token = good(program.call("POST", "/tokens", json=wish), 201).json
+    share = good(program.call("POST", "/shares", json={"file_id": file["id"], "label": "Mine"}), 201).json
     at = {
+        SHARE: f"/shares/{share['id']}",
         "/users/me": "/users/me", "/settings": "/settings", FILE: f"/files/{file['id']}",
         f"{FILE}/content": f"/files/{file['id']}/content", f"{FILE}/grants": f"/files/{file['id']}/grants",
         f"{FOLDER}/grants": f"/folders/{folder['id']}/grants",
@@ -184,6 +190,7 @@ def shown(objects: Objects) -> list[Any]:
             "/groups",
             "/factors",
             "/tokens",
+            "/shares",
         )
     ]
     for session in lists[0]["items"]:
@@ -420,6 +427,10 @@ FORMS = [
          field(GROUP, "name"), "Yours"),
     Form("groups_pages.delete_group", "{group}/removal", {}, patched(GROUP, name="Theirs"), field(GROUP, "name"), None,
          False),
+    Form("shares_pages.change_share", "{share}", {"label": "Yours"}, patched(SHARE, label="Theirs"),
+         field(SHARE, "label"), "Yours"),
+    Form("shares_pages.delete_share", "{share}/removal", {}, patched(SHARE, label="Theirs"), field(SHARE, "label"),
+         None, False),
     Form("roles_pages.delete_role", "/admin{role}/removal", {}, patched(ROLE, name="Theirs"), field(ROLE, "name"), None,
          False),
 ]  # fmt: skip
@@ -442,7 +453,7 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
     names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
              "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR, "flag": FLAG,
-             "old": OLD}  # fmt: skip
+             "old": OLD, "share": SHARE}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
     second = ("{trash}", "{factor}", "{old}/restoration")
     return page, "2" if any(part in form.page for part in second) else "1"

@@ -113,6 +113,8 @@ class Settings(BaseModel):
     mail_from: str = "Holdfast <holdfast@localhost>"
     oidc_issuers: tuple[Issuer, ...] = ()
     webhook_allowed_networks: Networks = ()
+    link_default_days: int = Field(0, ge=0, le=3650, description="days a public link is good unless told; 0: no end")
+    link_most_days: int = Field(0, ge=0, le=3650, description="days a public link may be good at most; 0: no limit")
     webhook_log_days: int = Field(30, ge=1, le=3650, description="days that deliveries and their answers are kept")
 
     cors_origins: CommaList = ()

@@ -52,6 +52,8 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "vault.write": ("Change and share everybody's files and folders", frozenset({ADMIN})),
     "audit.read": ("See and take away the audit trail: who did what", frozenset({ADMIN})),
     "audit.write": ("Have the audit trail checked", frozenset({ADMIN})),
+    "shares.read": ("See everybody's public links", frozenset({ADMIN})),
+    "shares.write": ("Revoke and revive everybody's public links", frozenset({ADMIN})),
     "webhooks.read": ("See webhooks, what they were sent and what they answered", frozenset({ADMIN})),
     "webhooks.write": ("Make, change, pause and replay webhooks", frozenset({ADMIN})),
 }

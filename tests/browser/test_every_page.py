@@ -1,6 +1,7 @@
 """Every page, in both themes and on a phone: no fault found by axe-core, no broken policy, no sideways scrolling."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
@@ -21,6 +22,11 @@ from tests.servers import absent
 pytestmark = [pytest.mark.browser]
 THEMES = ("light", "dark")
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+def public(share: Any) -> str:
+    """Where a stranger opens a link."""
+    return "/s/" + str(share["url"]).rsplit("/", 1)[1]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,20 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         program.call("PUT", f"/folders/{folder}/grants", json=wish)
     wish = {"name": "Backup of the office", "scopes": ["files.read"], "folder_id": folder}
     program.call("POST", "/tokens", json=wish)
+    share = program.call("POST", "/shares", json={"folder_id": folder, "label": "For the pilots"})
+    locked = program.call("POST", "/shares", json={"file_id": photo, "password": "tell nobody"})
+    box = program.call("POST", "/shares", json={"folder_id": folder, "upload_only": True})
+    asks = program.call("POST", "/shares", json={"file_id": note, "recipients": ["bo@harbour.example"]})
     paths = {
+        "links": "/shares",
+        "link": f"/shares/{share['id']}",
+        "everybody's links": "/admin/shares",
+        "public folder": public(share),
+        "public file": f"{public(share)}/files/{photo}",
+        "public link with a password": public(locked),
+        "public link with a code": public(asks),
+        "public box": public(box),
+        "public link that is over": "/s/nothing",
         "access to a folder": f"/folders/{folder}/access",
         "access to a file": f"/files/{photo}/access",
         "shared": "/shared",

@@ -11,13 +11,15 @@ from webapp.errors import HoldfastError
 from webapp.http.formats import ago, exact, pen, size
 from webapp.http.rolerows import role_words
 from webapp.http.rows import LEVELS, crumbs_to, form_of, icon_of
+from webapp.http.sharerows import lives, share_rows
 from webapp.policies import Actor
-from webapp.services import audiences, files, folders, grants, groups
+from webapp.services import audiences, files, folders, grants, groups, sharing
 from webapp.services.audiences import AccessFilter, AccessView, PersonView, Way
 from webapp.services.cursors import Page
 from webapp.services.grants import GrantView, Noun
 from webapp.services.groups import GroupFilter
 from webapp.services.shared import SharedView
+from webapp.services.sharing import ShareFilter
 
 CHOICES = (("viewer", _l("May look and download")), ("editor", _l("May change as well")),
            ("manager", _l("May share as well")))  # fmt: skip
@@ -29,8 +31,9 @@ def people_rows(actor: Actor, access: AccessView) -> list[dict[str, Any]]:
 
 
 def access_page(
-    actor: Actor, noun: Noun, thing_id: UUID, query: AccessFilter, error: HoldfastError | None = None
-) -> str:
+    actor: Actor, noun: Noun, thing_id: UUID, query: AccessFilter, error: HoldfastError | None = None,
+    link_error: HoldfastError | None = None,
+) -> str:  # fmt: skip
     """Who has access to a file or folder; for who may share it, the forms that do."""
     access = audiences.show_access(actor, noun, thing_id, query)
     thing: Any = files.show_file(actor, thing_id) if noun == "file" else folders.show_folder(actor, thing_id)
@@ -49,7 +52,10 @@ def access_page(
         removal_url=f"{here}/grants/removal",
         levels=[(value, str(text)) for value, text in CHOICES],
         groups=_groups(actor) if shares else [],
-        form=form_of(error, field="email"),
+        form=form_of(error, field="email") if link_error is None else form_of(None) | {"values": {}},
+        links=_links(actor, noun, thing_id) if shares else None,
+        link_form=form_of(link_error) if link_error else {"values": {}, "errors": []},
+        lives=lives(),
         breadcrumbs=_crumbs(actor, noun, thing),
         back_url=here,
     )
@@ -102,6 +108,12 @@ def _grant(grant: GrantView) -> dict[str, Any]:
         "by": grant.by, "made": grant.created_at, "made_text": ago(grant.created_at),
         "made_exact": exact(grant.created_at), "until_text": ago(grant.expires_at), "until": grant.expires_at,
     }  # fmt: skip
+
+
+def _links(actor: Actor, noun: Noun, thing_id: UUID) -> list[dict[str, Any]]:
+    """The newest hundred public links to it, whoever made them."""
+    here = ShareFilter(file_id=thing_id, limit=100) if noun == "file" else ShareFilter(folder_id=thing_id, limit=100)
+    return share_rows(sharing.list_shares(actor, here))
 
 
 def _groups(actor: Actor) -> list[tuple[str, str]]:

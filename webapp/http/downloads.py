@@ -48,7 +48,7 @@ def send_content(content: Content, *, inline: bool = False) -> Response:
         return Response(status=304, headers=headers)
     headers["Content-Type"] = _type_header(content.mime, shown)
     prefix = current_settings().x_accel_redirect
-    if prefix and not content.sealed:
+    if prefix and content.key and not content.sealed:
         return Response(status=200, headers={**headers, "X-Accel-Redirect": prefix + content.key})
     start, end, status = _range(content)
     headers["Content-Length"] = str(end - start)
@@ -72,6 +72,12 @@ def send_archive(archive: Archive) -> Response:
     if request.method == "HEAD":
         return Response(headers=headers)
     return Response(sending(archive.read, archive.size), headers=headers, direct_passthrough=True)
+
+
+def first_byte(content: Content) -> int | None:
+    """Where the answer to the present request begins; None where it has no bytes (HEAD, 304). Raises Unsatisfiable."""
+    known = not is_resource_modified(request.environ, etag=content.sha256, ignore_if_range=True)
+    return None if known or request.method != "GET" else _range(content)[0]
 
 
 def _range(content: Content) -> tuple[int, int, int]:

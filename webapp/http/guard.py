@@ -16,8 +16,8 @@ from webapp.services import confirmations
 from webapp.services.features import Feature, is_on
 from webapp.services.subtrees import refuse_elsewhere, refuse_outside
 
-__all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "refuse_stale",
-           "safe_path"]  # fmt: skip
+__all__ = ["current_actor", "guard", "maybe_actor", "origin_of_request", "prove_form", "public", "public_upload",
+           "refuse_stale", "safe_path"]  # fmt: skip
 
 V = TypeVar("V", bound=Callable[..., Any])
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -89,6 +89,22 @@ def public(view: V) -> V:
         return view(*args, **kwargs)
 
     opened.permission = None  # type: ignore[attr-defined]
+    return opened  # type: ignore[return-value]
+
+
+def public_upload(view: V) -> V:
+    """The same for a form with files, of MAX_UPLOAD_SIZE: `received` proves it before anything of it is kept."""
+
+    @wraps(view)
+    def opened(*args: Any, **kwargs: Any) -> Any:
+        request.max_content_length = current_settings().max_upload_size + ENVELOPE
+        _check_csrf(upload=True)
+        answer = view(*args, **kwargs)
+        if not g.get("form_proven"):
+            raise RuntimeError(f"{request.endpoint} took a form without prove_form")
+        return answer
+
+    opened.permission, opened.upload = None, True  # type: ignore[attr-defined]
     return opened  # type: ignore[return-value]
 
 

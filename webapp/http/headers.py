@@ -46,6 +46,7 @@ CORS_ANSWER = ", ".join(EXPOSED)
 
 def protect(app: Flask, settings: Settings) -> None:
     """Set the headers. HSTS and the redirect to https only where PUBLIC_URL is https; never for health checks."""
+    app.after_request(_hide_links)  # before Talisman, so that it runs after it
     talisman.init_app(
         app,
         force_https=settings.https and settings.production,
@@ -86,6 +87,14 @@ def static_headers(headers: Headers, _path: str, _url: str) -> None:
 
 def _stay_private(response: Response) -> Response:
     response.headers.setdefault(*PRIVATE)
+    return response
+
+
+def _hide_links(response: Response) -> Response:
+    """The address of a public link is a secret: nothing keeps what it shows, finds it, or tells other sites of it."""
+    if request.path.startswith("/s/"):
+        response.headers.update({"Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+                                 "X-Robots-Tag": "noindex, nofollow, noarchive"})  # fmt: skip
     return response
 
 

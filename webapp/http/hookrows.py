@@ -59,6 +59,11 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("grant", _l("Sharing with people and groups"), (
         ("grant.made", _l("Shared")), ("grant.changed", _l("Changed")), ("grant.removed", _l("No longer shared")),
     )),
+    ("share", _l("Public links"), (
+        ("share.created", _l("Made")), ("share.changed", _l("Changed")), ("share.revoked", _l("Revoked")),
+        ("share.revived", _l("Revived")), ("share.deleted", _l("Removed")), ("share.opened", _l("Opened")),
+        ("share.refused", _l("Refused")), ("share.downloaded", _l("Downloaded")), ("share.uploaded", _l("Uploaded")),
+    )),
     ("group", _l("Groups"), (
         ("group.created", _l("Created")), ("group.changed", _l("Changed")), ("group.deleted", _l("Removed")),
         ("group.member_added", _l("Somebody added")), ("group.member_changed", _l("A member's part changed")),

@@ -27,6 +27,8 @@ TITLES = {
     "email changed": _l("An address was changed"),
     "account deleted": _l("Account deleted"),
     "confirm email": _l("Confirmation of a new address"),
+    "link code": _l("Code for a public link"),
+    "link ends": _l("A public link ends soon"),
     "export ready": _l("An archive is ready"),
     "no account": _l("No account with this address"),
     "file infected": _l("A virus in a file"),

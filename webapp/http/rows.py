@@ -241,11 +241,12 @@ def _preview(actor: Actor, file: FileView, has_picture: bool) -> dict[str, Any]:
     if family == "text" or file.mime in {"application/json", "application/javascript", "application/xml"}:
         head = b"".join(downloads.open_content(actor, file.id).read(0, TEXT_SHOWN))
         note = _("The first 64 kB; download to see the rest.") if file.size > TEXT_SHOWN else None
-        return {"kind": "text", "url": None, "text": _decoded(head), "note": note}
+        return {"kind": "text", "url": None, "text": decoded(head), "note": note}
     return {"kind": "none", "url": None, "text": None, "note": None}
 
 
-def _decoded(head: bytes) -> str:
+def decoded(head: bytes) -> str:
+    """The beginning of a text as people read it, whatever bytes it holds."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head.decode("utf-16", "replace")
     return head.decode("utf-8-sig", "replace").replace("\0", "�")

@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[Any, Any]] = {
         _l("Strict limits"),
         _l("Counted one by one over all processes, with or without Redis. Failed sign-ins are delayed besides."),
     ),
+    "sharing": (_l("Sharing"), _l("How long public links are good, for whom nobody needs an account.")),
     "retention": (_l("How long things are kept"), _l("The nightly upkeep removes what is older.")),
 }  # fmt: skip
 UNITS = {"days": _l("days"), "hours": _l("hours")}

@@ -76,6 +76,12 @@ class Incoming:
             (NewFile.model_validate({**wish, "name": _base_name(given) or name}), draft) for given, draft in self.parts
         ]
 
+    def given(self) -> list[tuple[str, LocalDraft]]:
+        """Each file with the name that its sender gave, whatever the form's fields say. Raises Invalid without one."""
+        if not self.parts:
+            raise Invalid.field("file", "missing", "Choose a file.")
+        return [(_base_name(given), draft) for given, draft in self.parts]
+
     def fingerprint(self) -> bytes:
         """What was sent, for telling a repetition from another request under the same key."""
         told = [f"{name}={value}" for name, value in sorted(self.fields.items()) if name != "csrf_token"]

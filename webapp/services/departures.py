@@ -22,6 +22,7 @@ from webapp.models.mails import Digest
 from webapp.models.placements import Placement
 from webapp.models.record import any_state, change_rows
 from webapp.models.sessions import RefreshToken, Session
+from webapp.models.shares import Share
 from webapp.models.tokens import ApiToken
 from webapp.models.uploads import Upload
 from webapp.models.users import Credential, User, UserRole
@@ -43,7 +44,7 @@ NOBODY = "Deleted user"
 PERSONAL: tuple[tuple[type[Any], Any], ...] = (
     (ApiToken, ApiToken.user_id), (ExternalIdentity, ExternalIdentity.user_id), (DataExport, DataExport.user_id),
     (Factor, Factor.user_id), (RecoveryCode, RecoveryCode.user_id), (Challenge, Challenge.user_id),
-    (Credential, Credential.user_id), (UserRole, UserRole.user_id),
+    (Share, Share.maker_id), (Credential, Credential.user_id), (UserRole, UserRole.user_id),
     (Digest, Digest.user_id), (IdempotencyKey, IdempotencyKey.user_id), (Placement, Placement.owner_id),
     (Folder, Folder.owner_id), (Upload, Upload.user_id), (GroupMember, GroupMember.user_id), (Grant, Grant.user_id),
     (Session, Session.user_id),

@@ -25,6 +25,7 @@ from webapp.models.groups import live_groups_of
 from webapp.models.identities import live_identities_of
 from webapp.models.record import any_state, change_rows, live
 from webapp.models.sessions import Session
+from webapp.models.shares import Share, live_shares
 from webapp.models.tokens import live_tokens_of
 from webapp.models.users import User
 from webapp.policies import Actor, require
@@ -34,6 +35,7 @@ from webapp.services.events import Target, queue_jobs, record
 from webapp.services.inputs import Input
 from webapp.services.jobs import StartedJob
 from webapp.services.mails import Recipient, send_mail
+from webapp.services.sharing import recipients_of
 
 KEPT = timedelta(days=7)
 Things = list[dict[str, Any]]
@@ -108,7 +110,7 @@ def make_export(job: StartedJob) -> dict[str, int]:
         return {"bytes": 0}
     about = {"account": view_of(account), "sign_ins": _sign_ins(user_id), "linked_accounts": _linked(user_id),
              "groups": _groups(user_id), "second_factors": _factors(user_id),
-             "personal_tokens": _tokens(user_id)}  # fmt: skip
+             "personal_tokens": _tokens(user_id), "public_links": _links(user_id)}  # fmt: skip
     parts = {"account": about, "files": _files(user_id),
              "activity": _activity(user_id)}  # fmt: skip
     archive = io.BytesIO()
@@ -154,6 +156,12 @@ def _factors(user_id: int) -> Things:
 def _tokens(user_id: int) -> Things:
     names = ("name", "prefix", "scopes", "networks", "created_at", "expires_at", "last_used_at", "last_used_address")
     return [{name: getattr(row, name) for name in names} for row in read_rows(live_tokens_of(user_id))]
+
+
+def _links(user_id: int) -> Things:
+    names = ("name", "label", "created_at", "expires_at", "revoked_at", "download_limit", "downloads", "upload_only")
+    rows = read_rows(live_shares(Share.maker_id == user_id))
+    return [{name: getattr(row, name) for name in names} | {"recipients": recipients_of(row)} for row in rows]
 
 
 def _files(user_id: int) -> Things:

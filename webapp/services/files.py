@@ -270,7 +270,7 @@ def add_version(actor: Actor, file: File, blob_id: int) -> None:
         "file_id": file.id,
         "number": file.number,
         "blob_id": blob_id,
-        "author_id": actor.id,
+        "author_id": actor.id or None,
         "mime": file.mime,
         "created_at": now(),
     }

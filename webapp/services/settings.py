@@ -71,6 +71,8 @@ class Values(Input):
     job_retention_days: Days
     dead_letter_days: Days
     webhook_log_days: Days
+    link_default_days: Annotated[int, Field(ge=0, le=3650)]
+    link_most_days: Annotated[int, Field(ge=0, le=3650)]
 
 
 ALL, HALF = ("rate_limit", 1.0), ("rate_limit", 0.5)
@@ -120,6 +122,12 @@ SETTINGS = {
     "job_retention_days": Setting("retention", "Finished jobs", "How long they stay in the list.", "days"),
     "dead_letter_days": Setting("retention", "Failed jobs", "How long those stay that failed for good.", "days"),
     "webhook_log_days": Setting("retention", "Webhook deliveries", "How long they stay, with the answers.", "days"),
+    "link_default_days": Setting(
+        "sharing", "Public links", "How long they are good where nobody says; 0: no end.", "days"
+    ),
+    "link_most_days": Setting(
+        "sharing", "Public links at most", "How long they may be good; 0: no limit. Those there are stay.", "days"
+    ),
 }
 _optional: dict[str, Any] = {
     name: (field.rebuild_annotation() | None, None) for name, field in Values.model_fields.items()

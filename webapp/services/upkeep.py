@@ -17,7 +17,17 @@ from webapp.models.jobs import Job, JobAttempt, JobEffect
 from webapp.models.record import any_state
 from webapp.models.sessions import RefreshToken, Session
 from webapp.models.tokens import deleted_tokens_gone
-from webapp.services import attempts, deliveries, exports, registrations, repetitions, retentions, uploads
+from webapp.services import (
+    attempts,
+    deliveries,
+    endings,
+    exports,
+    openings,
+    registrations,
+    repetitions,
+    retentions,
+    uploads,
+)
 from webapp.services.settings import read_values
 
 log = structlog.get_logger("webapp.upkeep")
@@ -40,6 +50,8 @@ def sweep_expired(job: Work) -> dict[str, int]:
         "answers": repetitions.sweep_answers,
         "attempts": attempts.sweep_attempts,
         "registrations": registrations.sweep_registrations,
+        "warnings": endings.warn_of_ends,
+        "visits": lambda: _in_batches(openings.sweep_visits),
         "exports": exports.sweep_exports,
         "deliveries": deliveries.sweep_deliveries,
         "versions": retentions.prune_versions,
