@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from tests.vault import Vault, differences, empty_store, good, problem, raw, stored_keys
+from tests.vault import Vault, differences, disk, empty_store, good, problem, raw, stored_keys
 from webapp.db import db, transaction
 from webapp.errors import DiskFull, Unavailable
 from webapp.infra.clock import now
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("stored_as")
 
 
 def put(key: str, data: bytes = b"orphan") -> None:
-    path = store().path(key)
+    path = disk().path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
@@ -38,7 +38,7 @@ def path_of(view: Any) -> Path:
     """Where the bytes of a file lie."""
     with db.engine.connect() as connection:
         key = connection.execute(select(Blob.storage_key).where(Blob.sha256 == view["sha256"])).scalar_one()
-    return Path(store().path(key))
+    return Path(disk().path(key))
 
 
 def kept(data: bytes) -> str:

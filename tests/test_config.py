@@ -31,7 +31,7 @@ def faults_of(tmp_path: Path, **environ: str) -> list[str]:
 def test_nothing_given_is_enough_to_start(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings.sqlite
-    assert settings.storage_path == tmp_path / "blobs"
+    assert settings.storage_url == f"file://{tmp_path / 'blobs'}"
     assert settings.origin == "http://127.0.0.1:8000"
     assert not settings.https
 

@@ -40,7 +40,7 @@ def default_of(name: str) -> str:
 
 def test_the_table_of_settings_names_each_with_its_default_and_says_what_is_secret() -> None:
     table = README.partition("| variable | default | meaning |")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| ([A-Z_]+)( \*)? \| (.+?) \| (.+) \|$", table, re.MULTILINE)
+    rows = re.findall(r"^\| ([A-Z0-9_]+)( \*)? \| (.+?) \| (.+) \|$", table, re.MULTILINE)
     shown = {name: (default.strip("`"), bool(star)) for name, star, default, _ in rows}
     assert shown == {name.upper(): (default_of(name), name.upper() in SECRETS) for name in Settings.model_fields}
 

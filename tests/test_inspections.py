@@ -12,10 +12,9 @@ from sqlalchemy import func, select, update
 
 from samples import bundles, documents, pictures
 from tests import hostile
-from tests.vault import Vault, differences, good, problem
+from tests.vault import Vault, differences, disk, good, problem
 from webapp.db import db, transaction
 from webapp.infra.rendering import Rendering
-from webapp.infra.storage import store
 from webapp.models.audit import AuditEntry
 from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.services import inspections, previews
@@ -122,7 +121,7 @@ def test_progress_is_told_while_much_is_read(vault: Vault, monkeypatch: pytest.M
 @pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
 def test_damaged_bytes_are_found_said_and_recorded_once(vault: Vault, run_jobs: Run, harm: str) -> None:
     view = vault.upload("report.txt", b"as it was\n" * 100)
-    path = store().path(blob_of(view).storage_key)
+    path = disk().path(blob_of(view).storage_key)
     data = path.read_bytes()
     path.unlink()
     if harm != "gone":

@@ -11,7 +11,7 @@ from flask import Flask
 from pydantic import SecretStr
 from sqlalchemy import LargeBinary, literal, select, update
 
-from tests.vault import Vault, differences, good, problem, stored_keys
+from tests.vault import Vault, differences, disk, good, problem, stored_keys
 from webapp.config import current_settings, use_settings
 from webapp.db import db, transaction
 from webapp.errors import DamagedContent, Unavailable
@@ -76,7 +76,7 @@ def key_of(view: Any) -> str:
 
 
 def path_of(view: Any) -> Path:
-    return Path(store().path(key_of(view)))
+    return Path(disk().path(key_of(view)))
 
 
 def take_all(key: str, into: bytearray) -> None:
@@ -120,12 +120,12 @@ def test_nothing_plain_is_on_the_disk_at_any_time_and_no_name_tells_the_content(
         draft.write(data)
         assert SECRET not in draft.path.read_bytes()
         hold_draft(draft)
-    every = [path for path in store().root.rglob("*") if path.is_file()]
+    every = [path for path in disk().root.rglob("*") if path.is_file()]
     assert len(every) == 2
     assert not any(SECRET[:8] in path.read_bytes() for path in every)
     drop_draft(draft.place)
     view = vault.upload("a.txt", data)
-    assert not any(SECRET[:8] in (store().root / key).read_bytes() for key in stored_keys())
+    assert not any(SECRET[:8] in (disk().root / key).read_bytes() for key in stored_keys())
     assert view["sha256"] not in "".join(stored_keys())
 
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, insert, select, update
 
-from tests.vault import Vault, good, problem
+from tests.vault import Vault, disk, good, problem
 from webapp.config import current_settings, use_settings
 from webapp.db import Base, db, transaction
 from webapp.errors import Unavailable
@@ -117,7 +117,7 @@ def test_attempts_answers_and_leases_go_when_they_mean_nothing_any_more(app: Fla
 
 
 def path_of(view: Any) -> Path:
-    return Path(store().path(store().key(view["sha256"])))
+    return Path(disk().path(store().key(view["sha256"])))
 
 
 def flip(view: Any) -> bytes:
@@ -197,13 +197,13 @@ def test_each_night_takes_the_slice_that_was_checked_longest_ago(vault: Vault, b
 
 def test_a_store_that_is_not_there_marks_nothing(vault: Vault) -> None:
     view = vault.upload("a.bin", b"x" * 9000)
-    away = store().root.with_name("away")
-    store().root.rename(away)
+    away = disk().root.with_name("away")
+    disk().root.rename(away)
     try:
         with pytest.raises(Unavailable):
             scrubs.scrub_blobs(Quiet())
     finally:
-        away.rename(store().root)
+        away.rename(disk().root)
     assert blob(view).damaged_at is None
     assert damaged_events() == set()
 

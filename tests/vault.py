@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from webapp.db import Base, db
 from webapp.errors import DamagedContent
 from webapp.infra.drafts import is_sealed
-from webapp.infra.storage import store
+from webapp.infra.storage import LocalStore, store
 from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.models.stored import StoredObject
 from webapp.models.users import Quota
@@ -120,15 +120,25 @@ def traces(owner: Actor | None = None) -> dict[str, Any]:
     return rows
 
 
+def disk() -> LocalStore:
+    """The store, which here is a directory."""
+    where = store()
+    assert isinstance(where, LocalStore)
+    return where
+
+
 def stored_keys() -> set[str]:
     """Everything that lies in the store, drafts included."""
-    root = store().root
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return set(store().keys_older_than(-60))
 
 
 def empty_store() -> None:
+    if not isinstance(store(), LocalStore):
+        for key in stored_keys():
+            store().delete(key)
+        return
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(store().root)
+        shutil.rmtree(disk().root)
 
 
 def differences() -> list[str]:

@@ -177,7 +177,7 @@ def reset_vault(yes: bool) -> None:
         raise click.ClickException(error.detail) from None
     name = Path(database).name
     if not yes:
-        click.echo(f"This deletes every row of the database {database} and every file in {settings.storage_path}.")
+        click.echo(f"This deletes every row of the database {database} and every file in {settings.storage_url}.")
         if click.prompt(f"Type {name} to go on", default="", show_default=False) != name:
             raise click.ClickException("That was another name. Nothing was deleted.")
     release_node()  # the leases go, too

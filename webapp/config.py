@@ -22,7 +22,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from webapp.issuers import Issuer, read_issuers
 
 SECRETS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS", "DATABASE_URL", "DATABASE_PASSWORD", "MIGRATION_DATABASE_URL",
-           "REDIS_URL", "RABBITMQ_URL", "MAIL_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN")  # fmt: skip
+           "REDIS_URL", "RABBITMQ_URL", "MAIL_URL", "METRICS_TOKEN", "ADMIN_PASSWORD", "SENTRY_DSN",
+           "S3_ACCESS_KEY", "S3_SECRET_KEY")  # fmt: skip
 KEYS = ("SECRET_KEYS", "JWT_KEYS", "DATA_KEYS")
 EXAMPLES = ("change", "example", "secret", "password", "insecure", "holdfast", "12345678")
 REDIS_SCHEMES = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
@@ -77,6 +78,11 @@ class Settings(BaseModel):
     rabbitmq_queue_prefix: str = Field("holdfast", pattern=r"^[a-z0-9][a-z0-9_.-]{0,40}$")
 
     storage_url: str
+    former_storage_url: str = Field("", description="the store that everything is moved from, still read meanwhile")
+    s3_endpoint: str = Field("", description="address of what speaks like S3, if it is not Amazon's")
+    s3_region: str = ""
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
     encrypt_files: bool = Field(False, description="whether new content is encrypted on the store, each with its key")
     verify_downloads: bool = Field(False, description="whether plain content, too, is checked before it is sent")
     max_upload_size: int = Field(16 * GIB, ge=1)
@@ -241,11 +247,19 @@ class Settings(BaseModel):
                 raise ValueError(f"{origin} is no origin: name scheme and host, such as https://app.example.org")
         return value
 
-    @field_validator("storage_url")
+    @field_validator("storage_url", "former_storage_url")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        if not value.startswith("file:///"):
-            raise ValueError("must be a local directory, file:///…")
+        parts = urlsplit(value)
+        if value and not (value.startswith("file:///") or (parts.scheme == "s3" and parts.netloc == parts.hostname)):
+            raise ValueError("must be a local directory, file:///…, or s3://bucket/prefix")
+        return value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _reachable_endpoint(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            raise ValueError("must be like https://s3.example.org")
         return value
 
     @field_validator("public_url")
@@ -305,10 +319,6 @@ class Settings(BaseModel):
         return self.database_url.get_secret_value().startswith("sqlite")
 
     @property
-    def storage_path(self) -> Path:
-        return Path(urlsplit(self.storage_url).path)
-
-    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.tz)
 
@@ -363,6 +373,10 @@ def _contradictions(raw: Mapping[str, str]) -> list[str]:
         faults.append("DATABASE_URL and DATABASE_HOST: give the whole address or its parts")
     if bool(raw.get("ADMIN_EMAIL")) != bool(raw.get("ADMIN_PASSWORD")):
         faults.append("ADMIN_EMAIL and ADMIN_PASSWORD: give both or neither")
+    if bool(raw.get("S3_ACCESS_KEY")) != bool(raw.get("S3_SECRET_KEY")):
+        faults.append("S3_ACCESS_KEY and S3_SECRET_KEY: give both or neither")
+    if raw.get("STORAGE_URL") and raw.get("STORAGE_URL") == raw.get("FORMER_STORAGE_URL"):
+        faults.append("FORMER_STORAGE_URL: is the same store as STORAGE_URL")
     return faults
 
 

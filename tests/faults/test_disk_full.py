@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.servers import absent
-from tests.vault import Vault, differences, problem, raw, traces
+from tests.vault import Vault, differences, disk, problem, raw, traces
 from webapp.config import current_settings, use_settings
 from webapp.infra.storage import store
 
@@ -108,7 +108,7 @@ def test_a_disk_that_fails_only_at_the_end_leaves_nothing_either(
         raise OSError(code, os.strerror(code))
 
     before = traces()
-    drafts = store().drafts
+    drafts = disk().drafts
     with monkeypatch.context() as patch:
         if step == "fsync":
             patch.setattr(os, "fsync", fail)

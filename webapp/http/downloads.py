@@ -3,7 +3,7 @@
 import unicodedata
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import Response, request, stream_with_context
 from werkzeug.http import http_date, is_resource_modified
 
 from webapp.config import current_settings
@@ -50,6 +50,9 @@ def send_content(content: Content, *, inline: bool = False) -> Response:
     prefix = current_settings().x_accel_redirect
     if prefix and content.key and not content.sealed:
         return Response(status=200, headers={**headers, "X-Accel-Redirect": prefix + content.key})
+    address = None if inline or current_settings().verify_downloads else content.link(headers)
+    if address is not None and request.method == "GET":
+        return Response(status=302, headers={**_passing(headers), "Location": address})
     start, end, status = _range(content)
     headers["Content-Length"] = str(end - start)
     if status == 206:
@@ -71,7 +74,13 @@ def send_archive(archive: Archive) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    return Response(sending(archive.read, archive.size), headers=headers, direct_passthrough=True)
+    body = sending(lambda: stream_with_context(archive.read()), archive.size)  # each file's key is read when it is due
+    return Response(body, headers=headers, direct_passthrough=True)
+
+
+def _passing(headers: dict[str, str]) -> dict[str, str]:
+    """Headers of an answer that only names another address, good for a minute: nobody may keep it."""
+    return {"Cache-Control": "no-store", "Content-Security-Policy": headers["Content-Security-Policy"]}
 
 
 def first_byte(content: Content) -> int | None:

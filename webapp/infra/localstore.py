@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from webapp.config import current_settings
+from webapp.errors import Unavailable
 from webapp.infra.drafts import CHUNK, DRAFTS, LocalDraft, disk_errors, new_place, plain_key
 
 
@@ -76,6 +77,15 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Remove the bytes; does nothing when they are gone."""
         (self.root / key).unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raises Unavailable when the directory is not there."""
+        if not self.root.is_dir():
+            raise Unavailable("The file store is not there: is its disk mounted?", retry_after=60)
+
+    def link(self, key: str, headers: dict[str, str]) -> str | None:
+        """Where else the bytes can be fetched: nowhere."""
+        return None
 
     def free(self) -> int:
         """Bytes the disk still takes from us."""

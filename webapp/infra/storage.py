@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from webapp.config import current_settings
 from webapp.infra.drafts import CHUNK as CHUNK
 from webapp.infra.drafts import LocalDraft as LocalDraft
 from webapp.infra.drafts import disk_errors as disk_errors
 from webapp.infra.localstore import LocalStore as LocalStore
+from webapp.infra.s3store import Place, S3Store
+from webapp.infra.twostores import TwoStores
 
 
 class Store(Protocol):
@@ -21,9 +24,12 @@ class Store(Protocol):
 
     def draft(self) -> LocalDraft: ...
     def reopen(self, place: str, data_key: bytes) -> LocalDraft: ...
+    def key(self, digest: str) -> str: ...
     def keep(self, draft: LocalDraft, *, replace: bool = False) -> str: ...
     def read(self, key: str, start: int = 0, length: int | None = None, piece: int = CHUNK) -> Iterator[bytes]: ...
     def path(self, key: str) -> Path | None: ...
+    def link(self, key: str, headers: dict[str, str]) -> str | None: ...
+    def check(self) -> None: ...
     def size(self, key: str) -> int | None: ...
     def touch(self, key: str) -> None: ...
     def delete(self, key: str) -> None: ...
@@ -69,6 +75,19 @@ def _local_store(root: Path) -> LocalStore:
     return LocalStore(root)
 
 
-def store() -> LocalStore:
-    """The store of STORAGE_URL."""
-    return _local_store(current_settings().storage_path)
+@lru_cache(maxsize=8)
+def _s3_store(place: Place) -> S3Store:
+    return S3Store(place)
+
+
+def _store_at(url: str) -> LocalStore | S3Store:
+    if url.startswith("s3://"):
+        return _s3_store(Place.of(url, current_settings()))
+    return _local_store(Path(urlsplit(url).path))
+
+
+def store() -> Store:
+    """The store of STORAGE_URL, with that of FORMER_STORAGE_URL behind it if there is one."""
+    settings = current_settings()
+    first = _store_at(settings.storage_url)
+    return TwoStores(first, _store_at(settings.former_storage_url)) if settings.former_storage_url else first

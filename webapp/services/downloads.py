@@ -11,6 +11,7 @@ from sqlalchemy import Select, bindparam, exists
 from webapp.db import read_row
 from webapp.errors import DamagedContent
 from webapp.infra.drafts import is_sealed
+from webapp.infra.storage import store
 from webapp.models.files import Blob, File, FileVersion, Preview
 from webapp.models.folders import Folder
 from webapp.models.record import live
@@ -63,6 +64,10 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     def sealed(self) -> bool:
         """Whether only the vault itself can send it."""
         return is_sealed(self.key)
+
+    def link(self, headers: dict[str, str]) -> str | None:
+        """Where the store itself gives the bytes, with these headers, for a short while; None where only we can."""
+        return None if self.sealed else store().link(self.key, headers)
 
     def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes in chunks. Raises Unavailable when the store does not answer, DamagedContent."""

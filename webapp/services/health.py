@@ -183,6 +183,7 @@ def _migrations(engine: Engine) -> str:
 def _storage() -> str:
     with store().draft() as draft:
         draft.write(b"?")
+    store().check()
     if store().free() <= ROOM:
         raise Absent("The disk is nearly full.")
     return ""

@@ -85,8 +85,7 @@ def _longest_unchecked() -> list[Stored]:
 
 
 def _is_whole(blob: Stored, job: Work) -> bool:
-    if not store().root.is_dir():
-        raise Unavailable("The file store is not there: is its disk mounted?", retry_after=60)
+    store().check()
     try:
         return is_whole(blob, job)
     except (OSError, Unavailable) as error:
