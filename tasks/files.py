@@ -1,7 +1,7 @@
 """What is done to a file's content after an upload."""
 
 from tasks.actors import Result, job
-from webapp.services import inspections, previews, scans
+from webapp.services import imports, inspections, previews, scans
 from webapp.services.jobs import StartedJob
 
 
@@ -23,3 +23,8 @@ def make_previews(started: StartedJob) -> Result:
 @job("files.scan")
 def scan_file(started: StartedJob) -> Result:
     return scans.scan_file(started)
+
+
+@job("files.unpack")
+def unpack(started: StartedJob) -> Result:
+    return imports.unpack(started)

@@ -68,6 +68,8 @@ ROWS: dict[str, dict[str, str]] = {
                          "held": "unlink_identity"},
     "impersonations_api": {"held": "end_impersonation impersonate_user"},
     "impersonations_pages": {"held": "end_impersonation impersonate_user"},
+    "imports_api": {"held": "create_import"},
+    "imports_pages": {"held": "create_import"},
     "invitations_api": {"held": "create_invitation delete_invitation list_invitations resend_invitation"
                         " show_invitation"},
     "invitations_pages": {"held": "create_invitation delete_invitation list_invitations resend_invitation"},

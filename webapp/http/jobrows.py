@@ -47,6 +47,7 @@ TITLES = {
     "files.scan": lazy_gettext("Virus scan"),
     "files.verify": lazy_gettext("Checksum"),
     "files.thumbnail": lazy_gettext("Preview"),
+    "files.unpack": lazy_gettext("Unpacking"),
     "webhooks.deliver": lazy_gettext("Webhook"),
     "mails.send": lazy_gettext("Mail"),
     "mails.digest": lazy_gettext("Digest mail"),

@@ -11,7 +11,7 @@ from webapp.config import QUEUES as QUEUES
 from webapp.db import Base
 from webapp.infra.crypto import EncryptedBytes
 from webapp.infra.ids import next_id
-from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record, live
+from webapp.models.record import BIG, DOCUMENT, BigInt, MaybeMoment, Moment, Record, any_state, live
 
 STATES = ("queued", "running", "done", "failed", "dead", "cancelled")
 OPEN, REPLAYABLE = ("queued", "running"), ("dead", "failed", "cancelled")
@@ -44,6 +44,7 @@ KINDS = {
         JobKind("files.scan", "Virus scan", "files", max_attempts=80, first_delay=10, priority=SOON),
         JobKind("files.verify", "Checksum", "files", priority=LATER),
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
+        JobKind("files.unpack", "Unpacking", time_limit=1500),  # not in the queue of the small ones
         JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
         JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300, deadline=3 * DAY),
         JobKind("mails.digest", "Digest mail", "mail", first_delay=60, priority=LATER),
@@ -158,3 +159,8 @@ def live_job(owner_id: int | None, job_uuid: UUID) -> Select[Job]:
 def live_any_job(job_uuid: UUID) -> Select[Job]:
     """One job, whoever owns it."""
     return live(Job).where(Job.uuid == job_uuid)
+
+
+def any_effects(job_id: int) -> Select[Any]:
+    """What of a job has happened."""
+    return any_state(JobEffect, JobEffect.effect).where(JobEffect.job_id == job_id)

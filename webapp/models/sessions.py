@@ -95,6 +95,11 @@ OWNER = (
 )  # fmt: skip
 
 
+def live_person(user_id: int) -> Select[Any]:
+    """OWNER's columns of an account that may sign in, for a job that does what this person ordered."""
+    return live(User, *OWNER).where(User.id == user_id, User.suspended_at.is_(None))
+
+
 _parent, _boss = aliased(Session), aliased(User)
 _BOSS = (
     Session.parent_id, _boss.id.label("boss_id"), _boss.uuid.label("boss_uuid"), _boss.email.label("boss_email"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextvars import copy_context
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
@@ -121,12 +122,13 @@ class _Tree:
     def entries(self, actor: Actor, loose: Sequence[Any], files: Sequence[Any]) -> list[Entry]:
         """Folders, then files; the words about what is missing first."""
         found, missing = list(self.folders), []
+        within = copy_context()  # the stream goes on where the request has ended; sealed content asks for its key
         seen = [("", file) for file in loose]
         seen += [(self._places[file.folder_id], file) for file in files if file.folder_id in self._places]
         for above, file in seen:
             place = self.place(above, file.name)
             if (why := _fault_of(actor, file)) is None:
-                found.append(Entry(place, file.modified, file.size, partial(read_blob, file.storage_key)))
+                found.append(Entry(place, file.modified, file.size, partial(within.run, read_blob, file.storage_key)))
             else:
                 missing.append(f"{place}: {why}\r\n")
         if missing:
