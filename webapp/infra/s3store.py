@@ -99,6 +99,7 @@ class S3Store:
         from botocore.config import Config
 
         self.place, self.waiting = place, LocalStore(place.waiting)
+        self.drafts = self.waiting.drafts
         self._parts = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
         config = Config(
             signature_version="s3v4", connect_timeout=5, read_timeout=30, max_pool_connections=64,

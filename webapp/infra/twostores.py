@@ -18,6 +18,11 @@ class TwoStores:
     def __init__(self, first: One, former: One) -> None:
         self.first, self.former = first, former
 
+    @property
+    def drafts(self) -> Path:
+        """Where the first has what is being written."""
+        return self.first.drafts
+
     def draft(self) -> LocalDraft:
         """A new empty draft of the first."""
         return self.first.draft()
