@@ -1,7 +1,7 @@
 """What is done to a file's content after an upload."""
 
 from tasks.actors import Result, job
-from webapp.services import imports, inspections, previews, scans
+from webapp.services import imports, inspections, previews, restorations, scans
 from webapp.services.jobs import StartedJob
 
 
@@ -28,3 +28,8 @@ def scan_file(started: StartedJob) -> Result:
 @job("files.unpack")
 def unpack(started: StartedJob) -> Result:
     return imports.unpack(started)
+
+
+@job("files.rewind")
+def rewind_files(started: StartedJob) -> Result:
+    return restorations.restore_by_job(started)

@@ -94,6 +94,7 @@ def fill(program: Program) -> Paths:
     notes = program.upload(
         "Meeting notes.md", b"# Harbour board\n\n- Dredging starts on the 4th.\n- Berth 7 stays closed.\n" * 12
     )["id"]
+    before_notes = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     later = b"# Harbour board\n\n- Dredging starts on the 11th.\n- Berth 7 stays closed.\n" * 12
     program.call("PUT", f"/files/{notes}/content", data=later, headers={"Content-Type": "application/octet-stream"})
     program.call("PATCH", f"/files/{notes}/versions/1", json={"label": "As sent to the board"})
@@ -162,6 +163,7 @@ def fill(program: Program) -> Paths:
         "move": f"/files/{photo}/folder",
         "versions": f"/files/{notes}/versions",
         "compare": f"/files/{notes}/versions/1/differences",
+        "history": f"/history?at={before_notes}",
         "trash": "/trash",
         "jobs": "/jobs",
         "all-jobs": "/admin/jobs",

@@ -91,6 +91,8 @@ ROWS: dict[str, dict[str, str]] = {
                             " verify_email verify_email_form"},
     "resets_api": {"open": "forgot_password reset_password"},
     "resets_pages": {"open": "forgot_password forgot_password_form reset_password reset_password_form"},
+    "restorations_api": {"held": "list_past restore_tree", "manager": "list_folder_past"},
+    "restorations_pages": {"held": "restore_tree show_history"},
     "roles_api": {"held": "change_role create_role delete_role list_roles show_role"},
     "roles_pages": {"held": "change_role create_role delete_role list_roles role_form show_role"},
     "schedules_api": {"held": "change_schedule list_firings list_schedules run_schedule show_schedule"},

@@ -115,6 +115,8 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "compare versions": f"/files/{draft}/versions/1/differences",
         "name a version": f"/files/{draft}/versions/1/label",
         "delete a version": f"/files/{draft}/versions/1/removal",
+        "back in time": "/history",
+        "before all of this": "/history?at=2020-01-01T00:00:00",
         "rename file": f"/files/{photo}/name",
         "move file": f"/files/{photo}/folder",
         "rename folder": f"/folders/{folder}/name",

@@ -31,7 +31,9 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     )),
     ("folder", _l("Folders"), (
         ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),
+        ("folder.trashed", _l("Moved to trash")), ("folder.restored", _l("Restored")),
     )),
+    ("tree", _l("Time travel"), (("tree.rewound", _l("Went back in time")),)),
     ("user", _l("Accounts"), (
         ("user.created", _l("Created")), ("user.changed", _l("Changed")), ("user.roles_changed", _l("Roles changed")),
         ("user.suspended", _l("Suspended")),

@@ -48,6 +48,7 @@ TITLES = {
     "files.verify": lazy_gettext("Checksum"),
     "files.thumbnail": lazy_gettext("Preview"),
     "files.unpack": lazy_gettext("Unpacking"),
+    "files.rewind": lazy_gettext("Going back in time"),
     "webhooks.deliver": lazy_gettext("Webhook"),
     "mails.send": lazy_gettext("Mail"),
     "mails.digest": lazy_gettext("Digest mail"),

@@ -49,7 +49,8 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
         "version_deleted",
         "versions_pruned",
     ),
-    "folder": ("created", "renamed", "moved"),
+    "folder": ("created", "renamed", "moved", "trashed", "restored"),
+    "tree": ("rewound",),
     "user": (
         "created",
         "changed",

@@ -1,5 +1,7 @@
 """The history of where things were: each change closes the open placement of an item and opens the next."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, update
@@ -34,3 +36,12 @@ def displace(item: File | Folder) -> None:
     """Close the item's history: it is nowhere any more. Must run inside the transaction that removes it."""
     opened = (Placement.item_id == item.id) & Placement.valid_to.is_(None)
     db.session.execute(update(Placement).where(opened).values(valid_to=now()))
+
+
+def place_many(rows: Sequence[dict[str, Any]], moment: datetime) -> None:
+    """Note the states of many items, all changed at this moment. Must run inside the transaction of the change."""
+    for start in range(0, len(rows), 1000):
+        part = rows[start : start + 1000]
+        opened = Placement.item_id.in_([row["item_id"] for row in part]) & Placement.valid_to.is_(None)
+        db.session.execute(update(Placement).where(opened).values(valid_to=moment))
+        db.session.execute(insert(Placement), [{**row, "id": next_id(), "valid_from": moment} for row in part])
