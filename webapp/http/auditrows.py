@@ -22,7 +22,8 @@ COLUMNS = ("at", "event", "actor_id", "actor", "impersonator_id", "impersonator"
 PAGES = {"file": ("files_pages.show_file", "file_id"), "folder": ("folders_pages.show_folder", "folder_id"),
          "user": ("accounts_pages.show_user", "user_id"), "job": ("jobs_pages.show_job", "job_id"),
          "webhook": ("webhooks_pages.show_webhook", "webhook_id"), "group": ("groups_pages.show_group", "group_id"),
-         "schedule": ("schedules_pages.show_schedule", "schedule_id")}  # fmt: skip
+         "schedule": ("schedules_pages.show_schedule", "schedule_id"),
+         "share": ("shares_pages.show_share", "share_id")}  # fmt: skip
 BAD = ("refused", "damaged", "broken", "infected")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute (OWASP, CSV injection)
 
