@@ -196,3 +196,21 @@ def test_two_who_switch_at_once_do_not_overwrite_one_another(office: Vault) -> N
     problem(office.call("PATCH", "/flags/passkeys", json={"percentage": 40}, headers=headers), 412)
     assert db.session.scalars(live(Flag)).one().percentage == 30
     assert flags.UNCHANGED == 1
+
+
+def test_public_links_that_are_off_open_for_nobody_and_open_again(
+    office: Vault, vault: Vault, app: Flask, member: Actor, signed_in: Callable[[Actor], FlaskClient]
+) -> None:
+    file = vault.upload("chart.txt", b"depths")
+    share = good(vault.call("POST", "/shares", json={"file_id": file["id"]}), 201).json
+    stranger = app.test_client()
+    path = "/s/" + share["url"].rsplit("/s/", 1)[1]
+    assert "chart.txt" in stranger.get(path).text
+    good(office.call("PATCH", "/flags/public_links", json={"enabled": False}))
+    assert stranger.get(path).status_code == 404
+    problem(vault.call("GET", "/shares"), 404)
+    browser = signed_in(member)
+    assert browser.get("/shares").status_code == 404
+    assert "public link" not in browser.get(f"/files/{file['id']}/access").text
+    good(office.call("PATCH", "/flags/public_links", json={"enabled": True}))
+    assert "chart.txt" in stranger.get(path).text

@@ -34,7 +34,7 @@ SHARE = "/shares/<uuid:share_id>"
 
 
 @api.get("/shares")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @takes(query=ShareFilter)
 @gives(Page[ShareView], errors=(404,))
 def list_shares(query: ShareFilter) -> Page[ShareView]:
@@ -43,7 +43,7 @@ def list_shares(query: ShareFilter) -> Page[ShareView]:
 
 
 @api.post("/shares")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @takes(NewShare)
 @gives(ShareView, status=201, errors=(404, 409))
 def create_share(wish: NewShare) -> Created:
@@ -53,7 +53,7 @@ def create_share(wish: NewShare) -> Created:
 
 
 @api.get(SHARE)
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @gives(ShareView, errors=(404,))
 def show_share(share_id: UUID) -> ShareView:
     """One of them."""
@@ -61,7 +61,7 @@ def show_share(share_id: UUID) -> ShareView:
 
 
 @api.patch(SHARE)
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @takes(ShareChange)
 @gives(ShareView, errors=(404, 412))
 def change_share(wish: ShareChange, share_id: UUID) -> ShareView:
@@ -70,7 +70,7 @@ def change_share(wish: ShareChange, share_id: UUID) -> ShareView:
 
 
 @api.delete(SHARE)
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @gives(None, status=204, errors=(404, 412))
 def delete_share(share_id: UUID) -> None:
     """Remove it, with the list of who came by it."""
@@ -78,7 +78,7 @@ def delete_share(share_id: UUID) -> None:
 
 
 @api.post(f"{SHARE}/revocation")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @gives(ShareView, errors=(404, 412))
 def revoke_share(share_id: UUID) -> ShareView:
     """Close it at once."""
@@ -86,7 +86,7 @@ def revoke_share(share_id: UUID) -> ShareView:
 
 
 @api.post(f"{SHARE}/restoration")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @gives(ShareView, errors=(404, 412))
 def restore_share(share_id: UUID) -> ShareView:
     """Revive it under the same address; what somebody else revoked they or an administrator revive."""
@@ -94,7 +94,7 @@ def restore_share(share_id: UUID) -> ShareView:
 
 
 @api.get(f"{SHARE}/visits")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 @takes(query=VisitFilter)
 @gives(Page[VisitView], errors=(404,))
 def list_visits(query: VisitFilter, share_id: UUID) -> Page[VisitView]:
@@ -128,7 +128,7 @@ def restore_vault_share(share_id: UUID) -> ShareView:
 
 
 @pages.get("/shares", endpoint="list_shares")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def list_shares_page() -> str:
     """One's own links."""
     query = read_filter(ShareFilter)
@@ -136,7 +136,7 @@ def list_shares_page() -> str:
 
 
 @pages.post("/shares", endpoint="create_share")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def create_share_page() -> Answer:
     """Make one, from the page of who has access to a file or folder."""
     actor = current_actor()
@@ -150,14 +150,14 @@ def create_share_page() -> Answer:
 
 
 @pages.get(SHARE, endpoint="show_share")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def show_share_page(share_id: UUID) -> str:
     """Its address, its settings, and who came by it."""
     return _page(share_id)
 
 
 @pages.post(SHARE, endpoint="change_share")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def change_share_page(share_id: UUID) -> Answer | str:
     """Save its settings."""
     actor = current_actor()
@@ -172,7 +172,7 @@ def change_share_page(share_id: UUID) -> Answer | str:
 
 
 @pages.post(f"{SHARE}/removal", endpoint="delete_share")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def delete_share_page(share_id: UUID) -> Answer:
     """Remove it; what was changed meanwhile is asked about once more."""
     actor = current_actor()
@@ -185,7 +185,7 @@ def delete_share_page(share_id: UUID) -> Answer:
 
 
 @pages.post(f"{SHARE}/revocation", endpoint="revoke_share")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def revoke_share_page(share_id: UUID) -> Response:
     """Close it at once."""
     shares.revoke_share(current_actor(), share_id)
@@ -194,7 +194,7 @@ def revoke_share_page(share_id: UUID) -> Response:
 
 
 @pages.post(f"{SHARE}/restoration", endpoint="restore_share")
-@guard("files.share")
+@guard("files.share", feature="public_links")
 def restore_share_page(share_id: UUID) -> Response:
     """Open it again."""
     try:

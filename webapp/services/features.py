@@ -26,7 +26,7 @@ from webapp.services.presence import write_soon
 log = structlog.get_logger("webapp.features")
 FRESH = 1.0  # seconds
 NOTED_EVERY = timedelta(minutes=1)
-Feature = Literal["passkeys"]
+Feature = Literal["passkeys", "public_links"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class Declaration:
 FEATURES: dict[str, Declaration] = {
     "passkeys": Declaration(
         "Passkeys", "Off: nobody can add a passkey. Those that are there go on working: nobody is locked out."
+    ),
+    "public_links": Declaration(
+        "Public links", "Off: nobody makes, sees or opens one. On again, those that were not revoked open again."
     ),
 }
 

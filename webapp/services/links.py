@@ -36,6 +36,7 @@ from webapp.services.access import reach
 from webapp.services.archives import Archive
 from webapp.services.cursors import Page
 from webapp.services.downloads import Content, Facts
+from webapp.services.features import is_on
 from webapp.services.files import FileView, NewFile, UploadQuery
 from webapp.services.folders import Crumb
 from webapp.services.inputs import Input
@@ -87,6 +88,8 @@ def _still_given(row: Any) -> bool:
     if found is None:
         return False
     maker = _maker(found)
+    if not is_on("public_links", maker):
+        return False
     return maker.can("files.share") and reach(maker, row.owner_id, row.path, row.id).level >= Level.MANAGER
 
 
