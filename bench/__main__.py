@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "list": reads.list_files,
     "page": reads.page,
     "upload": transfers.upload,
+    "tus": transfers.tus,
     "download": transfers.download,
     "archive": archives.archive,
     "cache": caches.cache,

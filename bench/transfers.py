@@ -1,5 +1,6 @@
 """Rows `upload` and `download`: one large file, against the disk with sha256 and against nginx."""
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -87,6 +88,51 @@ def upload(quick: bool) -> Iterator[Row]:
                 name = f"upload {size // MIB} MiB, {shape}"
                 yield Row(name, rate, "MiB/s", limit, reach, more={"sha256 alone MiB/s": hashing})
                 yield Row(f"{name}: memory growth", grown, "MiB", at_most=64)
+
+
+def tus(quick: bool) -> Iterator[Row]:
+    """The same file in one part of tus; the server reads it once more for its digest."""
+    size, runs = (128 * MIB, 2) if quick else (1024 * MIB, 2)
+    with vault("sqlite", RABBITMQ_URL=NO_BROKER) as target:
+        path = source(target.home, size)
+        limit = best(runs, lambda: _store_by_hand(path, target.home / "by-hand"))
+        with web(target.home, target.environ) as server:
+            headers = target.headers(server.url)
+            _send_part(server.url, headers, path, MIB)
+            before = server.forget_peaks()
+            rate = best(runs, lambda: _send_part(server.url, headers, path, size))
+            grown = server.growth(before) / MIB
+            yield Row(f"tus upload {size // MIB} MiB", rate, "MiB/s", limit, 0.6)
+            yield Row(f"tus upload {size // MIB} MiB: memory growth", grown, "MiB", at_most=64)
+
+
+def _send_part(url: str, headers: dict[str, str], path: Path, size: int) -> float:
+    """Begin an upload and send all of it behind 16 bytes that make it new; MiB/s."""
+    parts, name = urlsplit(url), base64.b64encode(f"{secrets.token_hex(6)}.bin".encode()).decode()
+    line = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=300)
+    said = {**headers, "Tus-Resumable": "1.0.0"}
+    began = time.perf_counter()
+    with contextlib.closing(line), path.open("rb") as file:
+        told = {"Upload-Length": str(size + 16), "Upload-Metadata": f"filename {name}", "Content-Length": "0"}
+        line.request("POST", "/api/v1/uploads", headers={**said, **told})
+        answer = line.getresponse()
+        answer.read()
+        line.putrequest("PATCH", urlsplit(answer.headers["Location"]).path)
+        part = {
+            "Upload-Offset": "0",
+            "Content-Length": str(size + 16),
+            "Content-Type": "application/offset+octet-stream",
+        }
+        for field, value in {**said, **part}.items():
+            line.putheader(field, value)
+        line.endheaders(secrets.token_bytes(16))
+        line.sock.sendfile(file, 0, size)
+        answer = line.getresponse()
+        heard = answer.read()
+        spent = time.perf_counter() - began
+    if answer.status != 204:
+        raise RuntimeError(f"the part was answered {answer.status}: {heard[:300]!r}")
+    return size / MIB / spent
 
 
 def _store_by_hand(path: Path, to: Path) -> float:

@@ -143,7 +143,7 @@ def test_a_taken_name_is_kept_both_ways_when_she_says_so(
     expect(row(page, "twice.txt")).to_be_visible()
     page.locator("#tray [data-close]").click()
     drop(page, {"twice.txt": ("text/plain", b"two")})
-    page.locator("#tray .tray-fix").click()
+    page.locator("#tray [data-fix=rename]").click()
     expect(row(page, "twice (1).txt")).to_be_visible()
 
 
