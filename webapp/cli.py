@@ -3,7 +3,9 @@
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import click
 from flask import Flask, current_app
@@ -16,7 +18,7 @@ from webapp.errors import HoldfastError
 from webapp.extensions import connect_migrations
 from webapp.infra.ids import release_node
 from webapp.policies import BUILT_IN, MEMBER
-from webapp.services import factors, keys, scans, seals, seeds, setup, standings, users
+from webapp.services import factors, keys, moves, scans, scrubs, seals, seeds, setup, standings, users
 from webapp.services.users import NewUser
 
 config = AppGroup("config", help="Look at the configuration.")
@@ -85,6 +87,33 @@ def rescan_blobs() -> None:
         job = scans.order_rescan()
     except HoldfastError as error:
         detail = "It is under way already." if error.status == 409 else error.detail
+        raise click.ClickException(detail) from None
+    click.echo(f"Queued as job {job}.")
+
+
+@stored.command("move")
+def move_stored() -> None:
+    """Have a job move everything from FORMER_STORAGE_URL to STORAGE_URL; both are read meanwhile."""
+    _queued(moves.order_move)
+
+
+@stored.command("convert")
+def convert_stored() -> None:
+    """Have a job encrypt what is stored plain, or the other way round, as ENCRYPT_FILES says."""
+    _queued(moves.order_conversion)
+
+
+@stored.command("scrub")
+def scrub_stored() -> None:
+    """Have a job read SCRUB_BYTES of the store again now and note what is damaged."""
+    _queued(scrubs.order_scrub)
+
+
+def _queued(order: Callable[[], UUID]) -> None:
+    try:
+        job = order()
+    except HoldfastError as error:
+        detail = "It is under way already." if error.code == "taken" else error.detail
         raise click.ClickException(detail) from None
     click.echo(f"Queued as job {job}.")
 

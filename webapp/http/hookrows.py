@@ -102,6 +102,11 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     )),
     ("cache", _l("Caches"), (("cache.emptied", _l("Emptied")),)),
     ("scan", _l("Virus scans"), (("scan.ordered", _l("Scan of all files asked for")),)),
+    ("storage", _l("Stored files"), (
+        ("storage.move_ordered", _l("Move to another store asked for")),
+        ("storage.convert_ordered", _l("Encryption of all files asked for")),
+        ("storage.scrub_ordered", _l("Check of all files asked for")),
+    )),
     ("key", _l("Keys"), (("key.rotation_asked", _l("Re-encryption asked for")),)),
 )  # fmt: skip
 LISTED = (

@@ -57,6 +57,8 @@ TITLES = {
     "upkeep.scrub_blobs": lazy_gettext("Check of stored bytes"),
     "upkeep.scan_blobs": lazy_gettext("Virus scan of stored files"),
     "accounts.export": lazy_gettext("Data export"),
+    "storage.move": lazy_gettext("Move to another store"),
+    "storage.convert": lazy_gettext("Encryption of stored files"),
     "keys.rotate": lazy_gettext("Re-encryption under the first key"),
     "upkeep.verify_audit": lazy_gettext("Check of the audit trail"),
     "upkeep.erase_accounts": lazy_gettext("Erasure of deleted accounts"),

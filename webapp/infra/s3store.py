@@ -144,6 +144,15 @@ class S3Store:
         with _answers():
             self._client.upload_file(str(source), self.place.bucket, self.place.prefix + key, Config=self._parts)
 
+    def receive(self, key: str, pieces: Iterator[bytes]) -> None:
+        """Put these bytes under the key, by way of the local disk; whole or not at all."""
+        aside = f"{DRAFTS}/{key.rsplit('/', 1)[-1]}.moving"
+        self.waiting.receive(aside, pieces)
+        try:
+            self.put(key, self.waiting.path(aside))
+        finally:
+            self.waiting.delete(aside)
+
     def keep(self, draft: LocalDraft, *, replace: bool = False) -> str:
         """See that the draft is in its place, and return the key."""
         draft.sync()

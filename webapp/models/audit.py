@@ -95,6 +95,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
     "cache": ("emptied",),
     "key": ("rotation_asked",),
     "scan": ("ordered",),
+    "storage": ("move_ordered", "convert_ordered", "scrub_ordered"),
 }
 EVENTS = frozenset(f"{kind}.{what}" for kind, happenings in HAPPENINGS.items() for what in happenings)
 

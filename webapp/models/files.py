@@ -1,9 +1,10 @@
 """Files, their versions, the bytes they name, and the previews made of them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Update, func, text, update
+from sqlalchemy import ForeignKey, Index, Integer, Select, String, Text, Update, func, null, text, tuple_, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
@@ -116,6 +117,20 @@ def any_blob(sha256: str) -> Select[Blob]:
 def any_blob_at(key: str) -> Select[int]:
     """The id of the blob that lies under this key."""
     return any_state(Blob, Blob.id).where(Blob.storage_key == key)
+
+
+def any_lying_otherwise(*, sealed: bool, after: int) -> Select[Any]:
+    """Blobs that somebody has and that are not sealed, or are, by id."""
+    chosen = any_state(Blob, Blob.id, Blob.sha256, Blob.storage_key, null().label("pixels"))
+    chosen = chosen.where(Blob.refcount > 0, Blob.id > after).order_by(Blob.id)
+    return chosen.where(Blob.storage_key.startswith("sealed/") != sealed)
+
+
+def any_previews_lying_otherwise(*, sealed: bool, after: Sequence[int]) -> Select[Any]:
+    """The same of previews."""
+    chosen = any_state(Preview, Preview.blob_id.label("id"), Preview.storage_key, Preview.size.label("pixels"))
+    chosen = chosen.where(tuple_(Preview.blob_id, Preview.size) > tuple_(*after))
+    return chosen.where(Preview.storage_key.startswith("sealed/") != sealed).order_by(Preview.blob_id, Preview.size)
 
 
 def any_current_blob(file_id: int) -> Select[Blob]:

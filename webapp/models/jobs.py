@@ -57,6 +57,8 @@ KINDS = {
         JobKind("upkeep.scan_blobs", "Virus scan of stored files", "upkeep", first_delay=300, time_limit=1500),
         JobKind("upkeep.verify_audit", "Check of the audit trail", "upkeep", first_delay=60, time_limit=1500),
         JobKind("keys.rotate", "Re-encryption under the first key", "upkeep", first_delay=60, time_limit=1500),
+        JobKind("storage.move", "Move to another store", "upkeep", first_delay=60, time_limit=1500),
+        JobKind("storage.convert", "Encryption of stored files", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.purge_trash", "Removal of old trash", "upkeep", first_delay=60, time_limit=1500),
         JobKind("upkeep.empty_trash", "Emptying of the trash", time_limit=1500),  # somebody waits: not behind upkeep
     )

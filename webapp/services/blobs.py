@@ -92,7 +92,7 @@ def _sweep(young: float, held: Held) -> int:
     count = 0
     for keys in batched(store().keys_older_than(young), 500):
         held.keep()
-        named = _named_among(keys)
+        named = named_among(keys)
         for key in keys:
             if key.startswith(f"{DRAFTS}/"):
                 if key.removesuffix(".rest") not in named:
@@ -111,12 +111,18 @@ def batched(keys: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _named_among(keys: Sequence[str]) -> set[str]:
+def named_among(keys: Sequence[str]) -> set[str]:
+    """Keys that a blob, a preview or a waiting draft has."""
     blobs = read_rows(any_state(Blob, Blob.storage_key).where(Blob.storage_key.in_(keys), Blob.refcount > 0))
     previews = read_rows(any_state(Preview, Preview.storage_key).where(Preview.storage_key.in_(keys)))
     drafts = [key.removesuffix(".rest") for key in keys if key.startswith(f"{DRAFTS}/")]
     waiting = read_rows(any_state(StoredObject, StoredObject.key).where(StoredObject.key.in_(drafts)))
     return {row[0] for row in (*blobs, *previews, *waiting)}
+
+
+def sweep_key(key: str) -> None:
+    """Remove what lies under a key that was just given up, unless somebody has it."""
+    _sweep_unless_busy(key, young=-1)
 
 
 def _sweep_unless_busy(key: str, young: float) -> int:
@@ -142,7 +148,7 @@ def _sweep_key(key: str, young: float) -> int:
     for blob in lying:
         db.session.execute(delete(Preview).where(Preview.blob_id == blob.id))
         db.session.execute(delete(Blob).where(Blob.id == blob.id))
-    if _named_among([key]) or not store().older_than(key, young):  # taken for a preview since we looked
+    if named_among([key]) or not store().older_than(key, young):  # taken for a preview since we looked
         return 0
     db.session.execute(lying_forgotten(key))
     store().delete(key)

@@ -4,6 +4,7 @@ import errno
 from datetime import datetime
 from time import monotonic
 from typing import Protocol
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -16,7 +17,9 @@ from webapp.infra.locks import Held, locked
 from webapp.infra.storage import store
 from webapp.models.files import Blob, any_locked_blob
 from webapp.models.record import any_state
+from webapp.policies import system_actor
 from webapp.services.damages import mark_damaged
+from webapp.services.events import Target, queue_jobs, record
 from webapp.services.inspections import is_whole, mark_whole
 
 log = structlog.get_logger("webapp.scrubs")
@@ -39,6 +42,14 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     storage_key: str
     damaged_at: datetime | None
+
+
+@transactional
+def order_scrub() -> UUID:
+    """Have a job check a slice now; returns it. Raises Conflict while one is owed."""
+    actor, target = system_actor(), Target("blobs", None, "All stored files")
+    record(actor, "storage.scrub_ordered", target)
+    return queue_jobs(actor, ["upkeep.scrub_blobs"], target, unique_key="storage.scrub")[0]
 
 
 def scrub_blobs(job: Work) -> dict[str, int]:
