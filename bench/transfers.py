@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from bench.load import fetch
 from bench.processes import running, web
 from bench.rows import Row
-from bench.vault import NO_BROKER, vault
+from bench.vault import NO_BROKER, Vault, vault
 from tests.servers import free_port
 
 MIB = 1024**2
@@ -205,7 +205,19 @@ def download(quick: bool) -> Iterator[Row]:
             limit = best(runs, lambda: _receive(f"{front}/static/source", {}, size))
             yield Row(f"download {size // MIB} MiB, X-Accel", accelerated, "MiB/s", limit, 0.8)
         yield Row(f"download {size // MIB} MiB, web process", direct, "MiB/s", limit, 0.8)
+        yield from _sealed(target, path, stack, direct, runs)
         yield Row(f"download {size // MIB} MiB: memory growth", grown, "MiB", at_most=64)
+
+
+def _sealed(target: Vault, path: Path, stack: ExitStack, plain: float, runs: int) -> Iterator[Row]:
+    """The same bytes encrypted: up, and down again, against the plain way of the same process."""
+    server = stack.enter_context(web(target.home, {**target.environ, "ENCRYPT_FILES": "1"}, name="sealed"))
+    headers, size = target.headers(server.url), path.stat().st_size
+    yield Row(f"upload {size // MIB} MiB, encrypted", _send(server.url, headers, path, "raw"), "MiB/s")
+    _, _, listed = fetch(f"{server.url}/api/v1/files?sort=-updated_at", headers)
+    content = f"{server.url}/api/v1/files/{listed['items'][0]['id']}/content"
+    rate = best(runs, lambda: _receive(content, headers, size))
+    yield Row(f"download {size // MIB} MiB, encrypted", rate, "MiB/s", plain, at_least=400)
 
 
 @contextlib.contextmanager
