@@ -81,7 +81,7 @@ ROWS: dict[str, dict[str, str]] = {
     "mails_pages": {"held": "list_mails send_test_mail"},
     "members_api": {"held": "add_member list_members remove_member set_member show_member"},
     "members_pages": {"held": "add_member remove_member set_member"},
-    "previews_api": {"viewer": "show_thumbnail"},
+    "previews_api": {"viewer": "show_page show_thumbnail"},
     "quarantine_api": {"held": "list_infected"},
     "quarantine_pages": {"held": "list_infected"},
     "queues_api": {"held": "cancel_jobs discard_jobs list_queues replay_jobs"},

@@ -26,7 +26,8 @@ Open = Image.Image
 def drawn(tmp_path: Path, data: bytes, mime: str) -> Rendering:
     path = tmp_path / "file"
     path.write_bytes(data)
-    return render(path, mime)
+    with path.open("rb") as file:
+        return render(file, mime)
 
 
 def opened(rendering: Rendering) -> dict[int, Open]:

@@ -1,5 +1,7 @@
 """Viruses: nothing is shared before it was found clean, nobody opens what is infected, and no answer is no pass."""
 
+import io
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,6 +161,9 @@ def test_nobody_opens_an_infected_file_and_its_owner_can_delete_it(
     run_jobs()
     for somebody in (vault, other_vault, office):
         problem(somebody.content(view["id"]), 409, "infected")
+    packed = zipfile.ZipFile(io.BytesIO(good(vault.call("POST", "/archives", json={"file_ids": [view["id"]]})).data))
+    assert packed.namelist() == ["Not in this archive.txt"]
+    assert "virus" in packed.read("Not in this archive.txt").decode()
     job = jobs_of(vault, view)["files.scan"]
     assert job["state"] == "failed"
     assert NAME in job["error"]
@@ -294,7 +299,7 @@ def test_pages_say_how_it_stands(
     listed, shown = browser.get("/files").text, browser.get(f"/files/{view['id']}").text
     assert "Infected" in listed
     assert NAME in shown
-    assert "/content" not in listed + shown
+    assert f"/files/{view['id']}/content" not in listed + shown
     browser = signed_in(office.actor)
     assert NAME in browser.get("/admin/quarantine").text
     assert "ClamAV" in browser.get("/admin/health").text

@@ -371,8 +371,8 @@ def test_every_route_keeps_such_a_token_out_unless_it_says_otherwise(app: Flask,
     assert opened == {
         "files_api.list_files", "files_api.create_files", "files_api.show_file", "files_api.change_file",
         "files_api.trash_file", "files_api.download_content", "files_api.replace_content",
-        "previews_api.show_thumbnail", "folders_api.list_folders", "folders_api.create_folder",
-        "folders_api.show_folder", "folders_api.change_folder",
+        "previews_api.show_thumbnail", "previews_api.show_page", "folders_api.list_folders",
+        "folders_api.create_folder", "folders_api.show_folder", "folders_api.change_folder",
         "archives_api.download_folder", "archives_api.download_several", "imports_api.create_import",
     }  # fmt: skip
 

@@ -19,6 +19,7 @@ from webapp.http.jobrows import job_steps
 from webapp.http.limiting import limited
 from webapp.http.merges import Answer, merge_page
 from webapp.http.placing import FILE
+from webapp.http.previewrows import LookQuery
 from webapp.http.repetitions import once
 from webapp.http.rows import file_card, folder_page, folder_url, place_url
 from webapp.http.undo import flash_undo
@@ -99,7 +100,7 @@ def trash_file(file_id: UUID) -> None:
 @guard("files.read", subtree=True)
 @limited("downloads")
 @takes(query=ContentQuery)
-@gives(bytes, errors=(404, 409, 416))
+@gives(bytes, errors=(404, 409, 416, 423))
 def download_content(file_id: UUID, query: ContentQuery) -> Response:
     """Download; takes Range and conditions. `?inline=1` shows harmless types in the browser."""
     content = downloads.open_content(current_actor(), file_id)
@@ -152,14 +153,10 @@ def show_file_page(file_id: UUID) -> str:
     """Preview, details, who has access and what the server did with the file."""
     actor = current_actor()
     people = people_rows(actor, audiences.show_access(actor, "file", file_id, AccessFilter(limit=10)))
-    steps = job_steps(worklists.jobs_of_file(actor, file_id))
-    return render_template(
-        "files/show.html",
-        **file_card(actor, file_id),
-        people=people,
-        steps=steps,
-        versions=version_lines(actor, file_id),
-    )
+    steps = job_steps(worklists.jobs_of_file(actor, file_id), replays=actor.can("jobs.write"))
+    card = file_card(actor, file_id, read_query(LookQuery))
+    versions = version_lines(actor, file_id)
+    return render_template("files/show.html", **card, people=people, steps=steps, versions=versions)
 
 
 @pages.get("/files/<uuid:file_id>/name")

@@ -100,6 +100,9 @@ def replay_job_page(job_id: UUID) -> Response:
         flash(_("The job will run again."), "success")
     except Conflict:
         flash(_("This job needs no other run: it is waiting, running or done."), "error")
+    job = worklists.find_job(current_actor(), job_id)
+    if request.form.get("from") == "file" and job.target_id and job.name.startswith("files."):
+        return redirect(url_for("files_pages.show_file", file_id=job.target_id))
     return redirect(url_for(".show_job", job_id=job_id))
 
 

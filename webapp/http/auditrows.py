@@ -26,6 +26,7 @@ PAGES = {"file": ("files_pages.show_file", "file_id"), "folder": ("folders_pages
          "share": ("shares_pages.show_share", "share_id")}  # fmt: skip
 BAD = ("refused", "damaged", "broken", "infected")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute (OWASP, CSV injection)
+BAD = ("refused", "damaged", "broken", "infected")
 
 
 def entry_rows(page: Page[EntryView], query: AuditFilter) -> dict[str, Any]:

@@ -80,13 +80,15 @@ def job_rows(page: Page[JobView], state: str | None) -> dict[str, Any]:
     }
 
 
-def job_steps(page: Page[JobView]) -> list[dict[str, Any]]:
-    """What was done to a file's present content: the newest job of each kind, in the order they were queued."""
+def job_steps(page: Page[JobView], *, replays: bool) -> list[dict[str, Any]]:
+    """What was done to a file's present content: the newest job of each kind, in the order they were queued. `replays`:
+    whether the person may have one done again that failed."""
     newest = {job.name: job for job in reversed(page.items)}
     rows = [(_row(job), job) for job in newest.values()]
     return [
         {"label": row["name"], "state": job.state, "state_text": row["state_text"], "tone": row["tone"],
-         "detail": row["error"] or row["ran_text"], "url": row["url"]}
+         "detail": row["error"] or row["ran_text"], "url": row["url"],
+         "replay_url": row["replay_url"] if replays else None}
         for row, job in rows
     ]  # fmt: skip
 

@@ -11,8 +11,8 @@ from flask_babel import lazy_gettext as _l
 
 from webapp.config import current_settings
 from webapp.errors import Conflict, HoldfastError, Missing
-from webapp.http.downloads import INLINE
 from webapp.http.formats import Pen, ago, exact, pen, size
+from webapp.http.previewrows import LookQuery, preview_of
 from webapp.policies import Actor, Level
 from webapp.services import audiences, downloads, files, folders, listings
 from webapp.services.cursors import Page
@@ -22,7 +22,6 @@ from webapp.services.listings import BrowseQuery, Row
 from webapp.services.scans import is_safe
 from webapp.services.settings import in_force
 
-TEXT_SHOWN = 64 * 1024
 TOP = Trail(crumbs=[], level=Level.OWNER)  # one's own
 SHARED = Trail(crumbs=[], level=Level.VIEWER)  # of somebody else's, above what they share
 # first match of a media type's beginning: icon, words
@@ -51,6 +50,7 @@ KINDS: tuple[tuple[str, str, Any], ...] = (
 )
 
 
+TEXT_SHOWN = 64 * 1024
 LEVELS = {"viewer": _l("Viewer"), "editor": _l("Editor"), "manager": _l("Manager"), "owner": _l("Owner")}
 
 
@@ -195,7 +195,7 @@ def folder_path(actor: Actor, folder_id: str) -> str:
     return " / ".join([str(_("Files")), *(crumb.name for crumb in trail)])
 
 
-def file_card(actor: Actor, file_id: UUID) -> dict[str, Any]:
+def file_card(actor: Actor, file_id: UUID, query: LookQuery) -> dict[str, Any]:
     """Variables of one file's page, without its jobs and who has access."""
     file, found, owner_id = files.look_at(actor, file_id)
     icon, words = kind_of(file.mime)
@@ -226,23 +226,9 @@ def file_card(actor: Actor, file_id: UUID) -> dict[str, Any]:
         "shares": actor.can("files.share") and found.level >= Level.MANAGER,
         "virus": facts.virus,
         "unchecked": not facts.scanned and bool(current_settings().clamav_url),
-        "preview": _preview(actor, file, facts.preview) if safe else {"kind": "none", "note": None},
+        "preview": preview_of(actor, file, facts, query) if safe else {"kind": "none", "note": None},
         "download_url": f"/api/v1/files/{file.id}/content" if safe else None,
     }
-
-
-def _preview(actor: Actor, file: FileView, has_picture: bool) -> dict[str, Any]:
-    base = f"/api/v1/files/{file.id}"
-    if has_picture:
-        return {"kind": "image", "url": f"{base}/thumbnail?size=1024", "text": None, "note": None}
-    family = file.mime.split("/")[0]
-    if family in {"audio", "video"} and file.mime in INLINE:
-        return {"kind": family, "url": f"{base}/content?inline=1", "text": None, "note": None}
-    if family == "text" or file.mime in {"application/json", "application/javascript", "application/xml"}:
-        head = b"".join(downloads.open_content(actor, file.id).read(0, TEXT_SHOWN))
-        note = _("The first 64 kB; download to see the rest.") if file.size > TEXT_SHOWN else None
-        return {"kind": "text", "url": None, "text": decoded(head), "note": note}
-    return {"kind": "none", "url": None, "text": None, "note": None}
 
 
 def decoded(head: bytes) -> str:

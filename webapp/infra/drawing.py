@@ -40,9 +40,10 @@ def limit_process(memory: int) -> None:
     os.nice(5)
 
 
-def draw(source: BinaryIO, mime: str, sizes: list[int]) -> Drawn:
-    """Pictures of at most `sizes` pixels a side, and facts: width and height, or pages. Raises Fault."""
-    picture, facts = _first_page(source, max(sizes)) if mime == PDF else _decode(source, FORMATS[mime], max(sizes))
+def draw(source: BinaryIO, mime: str, sizes: list[int], number: int = 1) -> Drawn:
+    """Pictures of at most `sizes` pixels a side, and facts: width and height, or pages. `number` is the page of a PDF,
+    from 1. Raises Fault."""
+    picture, facts = _page(source, max(sizes), number) if mime == PDF else _decode(source, FORMATS[mime], max(sizes))
     pictures = []
     for size in sorted(sizes, reverse=True):  # each from the next larger one
         picture.thumbnail((size, size))
@@ -83,14 +84,16 @@ def _eight_bits(picture: Any) -> Any:
     return picture if picture.mode in {"RGB", "RGBA", "L"} else picture.convert("RGB")
 
 
-def _first_page(source: BinaryIO, size: int) -> tuple[Any, dict[str, Any]]:
+def _page(source: BinaryIO, size: int, number: int) -> tuple[Any, dict[str, Any]]:
     import pypdfium2
 
     try:
         document = pypdfium2.PdfDocument(source)
         if len(document) == 0:
             raise Fault("empty")
-        page = document[0]
+        if number > len(document):
+            raise Fault("no_page")
+        page = document[number - 1]
         picture = page.render(scale=size / max(*page.get_size(), 1)).to_pil()
     except pypdfium2.PdfiumError as error:
         raise Fault("password" if error.err_code == PASSWORD else "broken") from None
@@ -111,11 +114,13 @@ def _encode(picture: Any, *, jpeg: bool) -> tuple[str, bytes]:
 
 
 def main() -> None:
-    """Read standard input as the type named by the first argument; the others are sizes in pixels."""
-    limit_process(MEMORY_OF_PDF if sys.argv[1] == PDF else MEMORY)
+    """Read standard input as the type named by the first argument, at the page named by the second; the others are
+    sizes in pixels."""
+    mime, number, *sizes = sys.argv[1:]
+    limit_process(MEMORY_OF_PDF if mime == PDF else MEMORY)
     try:
         with open(0, "rb", closefd=False) as source:
-            pictures, facts = draw(source, sys.argv[1], [int(size) for size in sys.argv[2:]])
+            pictures, facts = draw(source, mime, [int(size) for size in sizes], int(number))
         parts = [{"size": size, "mime": mime, "length": len(data)} for size, mime, data in pictures]
         answer: dict[str, Any] = {"facts": facts, "pictures": parts}
     except Fault as fault:

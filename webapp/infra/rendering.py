@@ -25,6 +25,7 @@ FAULTS = {
     "password": "The PDF needs a password.",
     "pixels": "The picture has too many pixels for a preview.",
     "broken": "The file is damaged or not what its name says, so there is no preview.",
+    "no_page": "The PDF has fewer pages.",
     "empty": "The PDF has no pages.",
     "memory": "A preview of this file would need too much memory.",
     "slow": "A preview of this file would take too long.",
@@ -60,12 +61,12 @@ class Rendering:
     facts: dict[str, Any]
 
 
-def render(source: BinaryIO, mime: str, sizes: tuple[int, ...] = SIZES) -> Rendering:
-    """Draw the file, of a type in DRAWABLE, in each of the sizes.
+def render(source: BinaryIO, mime: str, sizes: tuple[int, ...] = SIZES, page: int = 1) -> Rendering:
+    """Draw the file, of a type in DRAWABLE, in each of the sizes; of a PDF this page.
 
     Raises Unrenderable for content that cannot be drawn within the limits, Unavailable when the machine is too busy.
     """
-    command = [sys.executable, "-I", str(PROGRAM), mime, *map(str, sizes)]
+    command = [sys.executable, "-I", str(PROGRAM), mime, str(page), *map(str, sizes)]
     with subprocess.Popen(  # noqa: S603 (our own program; the file is on standard input)
         command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={"LC_ALL": "C.UTF-8"}
     ) as process:

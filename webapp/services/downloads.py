@@ -93,6 +93,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     preview: bool
     scanned: bool
     virus: str | None = None
+    unrenderable: str | None = None
     width: int | None = None
     height: int | None = None
     pages: int | None = None
@@ -117,7 +118,8 @@ def show_facts(actor: Actor, file_id: UUID) -> Facts:
     require(actor, "files.read")
     row = _found(actor, _FACTS, file_id)
     known = {"scanned": row.scanned_at is not None, "virus": row.infected_with}
-    return Facts(preview=row.preview, **known, **{k: row.facts.get(k) for k in ("width", "height", "pages")})
+    found = {name: row.facts.get(name) for name in ("width", "height", "pages", "unrenderable")}
+    return Facts(preview=row.preview, **known, **found)
 
 
 def _found(actor: Actor, statement: Select[Any], file_id: UUID) -> Any:

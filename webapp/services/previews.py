@@ -2,20 +2,23 @@
 
 from contextlib import ExitStack
 from enum import IntEnum
+from threading import BoundedSemaphore
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import bindparam, insert
 
 from webapp.db import db, read_row, read_rows, transactional
-from webapp.errors import Missing, TooLarge
+from webapp.errors import Conflict, Missing, TooLarge, Unavailable
 from webapp.infra.clock import now
+from webapp.infra.drawing import PDF
 from webapp.infra.rendering import DRAWABLE, SIZES, Picture, Unrenderable, render
 from webapp.infra.sniffing import sniff
 from webapp.infra.storage import LocalDraft, store
 from webapp.models.files import Blob, File, FileVersion, Preview, any_locked_blob, any_previews_of
 from webapp.models.record import live
 from webapp.policies import Actor, require
+from webapp.services import downloads
 from webapp.services.caches import PREVIEWS, Address, cached, forget_now
 from webapp.services.files import look_at
 from webapp.services.inputs import Input
@@ -31,6 +34,12 @@ _PREVIEW = (
     .join(Preview, Preview.blob_id == FileVersion.blob_id)
     .where(File.owner_id == bindparam("owner_id"), File.uuid == bindparam("file_id"), Preview.size == bindparam("size"))
 )
+
+
+PAGE = 1400  # pixels of the longer side of a page
+LARGEST_PDF = 256 * 1024**2  # bytes; a page is drawn while somebody waits
+PATIENCE = 5.0  # seconds
+_turns = BoundedSemaphore(2)  # pages drawn at once in this process: the cores are for everybody
 
 
 class ThumbnailSize(IntEnum):
@@ -74,6 +83,38 @@ def find_preview(actor: Actor, file_id: UUID, size: int) -> PreviewView:
     return PreviewView(key=key, mime=mime, etag=key.rsplit("/", 1)[-1], size=length)
 
 
+class PageView(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a PDF, drawn when it is read; the ETag is known before."""
+
+    content: downloads.Content
+    number: int
+
+    @property
+    def etag(self) -> str:
+        return f"{self.content.sha256}-{self.number}"
+
+    def draw(self) -> Picture:
+        """The picture. Raises Missing for a page that is not there or cannot be drawn, Unavailable when others draw."""
+        if not _turns.acquire(timeout=PATIENCE):
+            raise Unavailable("Too many pages are being drawn. Try again in a moment.", retry_after=2)
+        try:
+            with handed_over(self.content.key, self.content.size) as file:
+                return render(file, PDF, (PAGE,), self.number).pictures[0]
+        except Unrenderable as error:
+            raise Missing(str(error)) from error
+        finally:
+            _turns.release()
+
+
+def find_page(actor: Actor, file_id: UUID, number: int) -> PageView:
+    """A page of a PDF, from 1. Raises Missing, Conflict (no_pages) for what is none or too large, and as a download
+    does for content that is damaged, infected or yet to be scanned."""
+    content = downloads.open_content(actor, file_id)
+    if content.mime != PDF or content.size > LARGEST_PDF:
+        raise Conflict("There are no pages of this file to look at.", code="no_pages")
+    return PageView(content=content, number=number)
+
+
 def _cached(owner_id: int, file_id: UUID, size: int) -> Address | None:
     return cached(PREVIEWS, owner_id, f"{file_id}:{size}", lambda: _read_address(owner_id, file_id, size), file_id)
 
@@ -109,6 +150,7 @@ def _draw(job: Work, content: Content) -> Found:
     except TooLarge as error:
         raise Hopeless("The file is too large for a preview.") from error
     except Unrenderable as error:
+        add_facts(content.blob_id, {"unrenderable": error.fault})
         raise Hopeless(str(error)) from error
     job.progress(90)
     keep_pictures(content, rendering.pictures)
