@@ -50,9 +50,10 @@ ROWS: dict[str, dict[str, str]] = {
                     "editor": "move_file move_file_form rename_file rename_file_form trash_file"},
     "flags_api": {"held": "change_flag list_flags show_flag"},
     "flags_pages": {"held": "change_flag list_flags show_flag"},
-    "folders_api": {"held": "create_folder list_folders", "viewer": "show_folder", "editor": "change_folder"},
+    "folders_api": {"held": "create_folder list_folders", "viewer": "show_folder",
+                    "editor": "change_folder trash_folder"},
     "folders_pages": {"held": "create_folder", "viewer": "show_folder",
-                      "editor": "move_folder move_folder_form rename_folder rename_folder_form"},
+                      "editor": "move_folder move_folder_form rename_folder rename_folder_form trash_folder"},
     "grants_api": {"viewer": "show_file_access show_folder_access",
                    "manager": "delete_file_grant delete_folder_grant list_file_grants list_folder_grants put_file_grant"
                    " put_folder_grant"},
@@ -114,9 +115,10 @@ ROWS: dict[str, dict[str, str]] = {
     "tokens_api": {"held": "change_token create_token list_tokens list_user_tokens revoke_token revoke_user_tokens"
                    " show_token"},
     "tokens_pages": {"held": "create_token list_tokens revoke_token revoke_user_tokens token_form"},
-    "trash_api": {"held": "empty_trash list_trash", "trashed": "restore_file", "own": "purge_file"},
-    "trash_pages": {"held": "empty_trash empty_trash_form list_trash", "trashed": "restore_file",
-                    "own": "purge_file purge_file_form"},
+    "trash_api": {"held": "empty_trash list_trash", "trashed": "restore_file restore_folder",
+                  "own": "purge_file purge_folder"},
+    "trash_pages": {"held": "empty_trash empty_trash_form list_trash", "trashed": "restore_file restore_folder",
+                    "own": "purge_file purge_file_form purge_folder purge_folder_form"},
     "uploads_api": {"held": "create_upload delete_upload show_upload write_upload"},
     "users_api": {"held": "change_me show_me"},
     "users_pages": {"held": "change_account show_account"},
@@ -190,12 +192,13 @@ def picture() -> bytes:
     return file.getvalue()
 
 
-def trashed(columns: list[Column], owner: Vault) -> str:
-    """A file in the owner's trash, shared with everybody at their level."""
-    file = owner.upload(f"{secrets.token_hex(4)}.txt")["id"]
-    grant_all(columns, owner, f"/files/{file}")
-    good(owner.call("DELETE", f"/files/{file}"), 204)
-    return str(file)
+def trashed(columns: list[Column], owner: Vault, noun: str = "file") -> str:
+    """A file or folder in the owner's trash, shared with everybody at their level."""
+    name = secrets.token_hex(4)
+    thing = (owner.upload(f"{name}.txt") if noun == "file" else owner.folder(name))["id"]
+    grant_all(columns, owner, f"/{noun}s/{thing}")
+    good(owner.call("DELETE", f"/{noun}s/{thing}"), 204)
+    return str(thing)
 
 
 def routes(app: Flask) -> list[tuple[str, str, str, str | None]]:
@@ -264,7 +267,10 @@ def test_everybody_meets_at_every_route_what_its_row_says(
     wrong: list[str] = []
     for endpoint, method, rule, permission in routes(app):
         word = OPENS[endpoint]
-        path = filled(rule, trashed(columns, owner) if word in {"trashed", "own"} else file, folder)
+        gone = word in {"trashed", "own"}
+        noun = "folder" if "<uuid:folder_id>" in rule else "file"
+        lost = trashed(columns, owner, noun) if gone else ""
+        path = filled(rule, lost or file, lost or folder)
         nobody = ask(None, app, endpoint, method, path)
         if word == "open":
             wrong += [f"{endpoint}: {nobody.status}"] if nobody.status_code >= 500 else []

@@ -24,6 +24,7 @@ from webapp.services.firings import fire_due, plant_schedules
 from webapp.services.schedules import ScheduleFilter, list_schedules
 
 FILE, FOLDER, TRASHED = "/files/<uuid:file_id>", "/folders/<uuid:folder_id>", "/trash/<uuid:file_id>"
+SUNK = "/trash/folders/<uuid:folder_id>"
 IDENTITY, FACTOR = "/identities/<uuid:identity_id>", "/factors/<uuid:factor_id>"
 SCHEDULE, HOOK = "/schedules/<uuid:schedule_id>", "/webhooks/<uuid:webhook_id>"
 USER, INVITATION = "/users/<uuid:user_id>", "/invitations/<uuid:invitation_id>"
@@ -45,8 +46,9 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     FILE: {"PATCH": {"json": {"name": "other.txt"}}, "DELETE": {}},
     f"{FILE}/content": {"PUT": raw(b"other")},
     OLD: {"PATCH": {"json": {"label": "Other"}}, "DELETE": {}},
-    FOLDER: {"PATCH": {"json": {"name": "Other"}}},
+    FOLDER: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     TRASHED: {"DELETE": {}},
+    SUNK: {"DELETE": {}},
     SCHEDULE: {"PATCH": {"json": {"cron": "1 2 * * *"}}},
     HOOK: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     "/settings": {"PATCH": {"json": {"webhook_log_days": 5}}},
@@ -62,7 +64,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     TOKEN: {"PATCH": {"json": {"name": "Other"}}, "DELETE": {}},
     SHARE: {"PATCH": {"json": {"label": "Other"}}, "DELETE": {}},
 }
-CHANGED_ONCE = {TRASHED, FACTOR}  # by going to the trash, by the first code of its app
+CHANGED_ONCE = {TRASHED, SUNK, FACTOR}  # by going to the trash, by the first code of its app
 WITHOUT_VERSION = {
     ("DELETE", f"{USER}/sessions"): "all of them, whichever there are by now",
     ("DELETE", f"{USER}/factors"): "all of them, whichever there are by now",
@@ -120,6 +122,8 @@ def objects(
     twice = program.upload("twice.txt")
     good(program.call("PUT", f"/files/{twice['id']}/content", **raw(b"second")))
     good(program.call("DELETE", f"/files/{trashed['id']}"), 204)
+    sunk = program.folder("Old")
+    good(program.call("DELETE", f"/folders/{sunk['id']}"), 204)
     plant_schedules()
     schedule = next(s for s in list_schedules(admin, ScheduleFilter()).items if s.name == "purge-trash")
     wish = {"name": "Harbour", "url": "https://8.8.8.8/hook", "events": ["folder.created"]}
@@ -150,7 +154,8 @@ def objects(
         f"{FILE}/content": f"/files/{file['id']}/content", f"{FILE}/grants": f"/files/{file['id']}/grants",
         f"{FOLDER}/grants": f"/folders/{folder['id']}/grants",
         OLD: f"/files/{twice['id']}/versions/1",
-        FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}", SCHEDULE: f"/schedules/{schedule.id}",
+        FOLDER: f"/folders/{folder['id']}", TRASHED: f"/trash/{trashed['id']}",
+        SUNK: f"/trash/folders/{sunk['id']}", SCHEDULE: f"/schedules/{schedule.id}",
         IDENTITY: f"/identities/{linked}", FACTOR: f"/factors/{factor['id']}", HOOK: f"/webhooks/{hook['id']}",
         "/sessions/<uuid:session_id>": f"/sessions/{session['id']}",
         f"{HOOK}/deliveries/<uuid:delivery_id>": f"/webhooks/{hook['id']}/deliveries/{delivery['id']}",
@@ -353,6 +358,12 @@ def trashed_again(objects: Objects) -> None:
     good(objects.program.call("DELETE", f"/files{trash}"), 204)
 
 
+def sunk_again(objects: Objects) -> None:
+    path = objects.at[SUNK].removeprefix("/trash")
+    good(objects.program.call("POST", f"{path}/restoration"))
+    good(objects.program.call("DELETE", path), 204)
+
+
 def accepted(objects: Objects) -> None:
     wish = {
         "token": token_of([order for order in ordered() if order.template == "invitation"][-1]),
@@ -363,7 +374,11 @@ def accepted(objects: Objects) -> None:
 
 
 def in_trash(objects: Objects) -> int:
-    return len(objects.get("/trash")["items"])
+    return len([item for item in objects.get("/trash")["items"] if item["kind"] == "file"])
+
+
+def folders_in_trash(objects: Objects) -> int:
+    return len([item for item in objects.get("/trash")["items"] if item["kind"] == "folder"])
 
 
 def moved_into_another(rule: str, place: str) -> Callable[[Objects], None]:
@@ -403,6 +418,10 @@ FORMS = [
          field(FOLDER, "name"), "Yours"),
     Form("folders_pages.move_folder", "{folder}/parent", {"parent_id": ""}, moved_into_another(FOLDER, "parent_id"),
          field(FOLDER, "parent_id"), None),
+    Form("folders_pages.trash_folder", "{folder}/trash", {}, patched(FOLDER, name="Theirs"), field(FOLDER, "name"),
+         None, False),
+    Form("trash_pages.restore_folder", "{sunk}/restoration", {}, sunk_again, folders_in_trash, 0, False),
+    Form("trash_pages.purge_folder", "{sunk}/removal", {"name": "Old"}, sunk_again, folders_in_trash, 0, False),
     Form("trash_pages.restore_file", "{trash}/restoration", {}, trashed_again, in_trash, 0, False),
     Form("trash_pages.purge_file", "{trash}/removal", {"name": "old.txt"}, trashed_again, in_trash, 0, False),
     Form("schedules_pages.change_schedule", "/admin{schedule}",
@@ -451,11 +470,11 @@ def answer_of(page: str, side: str) -> tuple[str, dict[str, str]]:
 
 
 def opened(objects: Objects, form: Form) -> tuple[str, str]:
-    names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "schedule": SCHEDULE, "hook": HOOK, "user": USER,
-             "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR, "flag": FLAG,
+    names = {"file": FILE, "folder": FOLDER, "trash": TRASHED, "sunk": SUNK, "schedule": SCHEDULE, "hook": HOOK,
+             "user": USER, "invitation": INVITATION, "role": ROLE, "group": GROUP, "factor": FACTOR, "flag": FLAG,
              "old": OLD, "share": SHARE}  # fmt: skip
     page = form.page.format(**{name: objects.at[rule] for name, rule in names.items()})
-    second = ("{trash}", "{factor}", "{old}/restoration")
+    second = ("{trash}", "{sunk}", "{factor}", "{old}/restoration")
     return page, "2" if any(part in form.page for part in second) else "1"
 
 

@@ -3,13 +3,13 @@ const { count, word, send, open, dialog, toast, token } = window.holdfast;
 const here = document.getElementById("listing").dataset.folder || null;
 const refresh = () => window.holdfast.refresh();
 
-// What a set of rows allows. Folders have no bytes of their own and no trash yet.
+// What a set of rows allows. Folders have no bytes of their own.
 const allows = {
   open: (set) => set.length === 1,
   rename: (set) => set.length === 1,
   move: (set) => set.length > 0,
   download: (set) => set.length > 0,
-  trash: (set) => set.length > 0 && set.every((row) => row.dataset.kind === "file"),
+  trash: (set) => set.length > 0,
   look: (set) => set.length === 1,
   clear: () => true,
 };

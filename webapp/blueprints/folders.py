@@ -1,4 +1,4 @@
-"""Folders: list, look into, make, rename, move."""
+"""Folders: list, look into, make, rename, move, trash."""
 
 from uuid import UUID
 
@@ -6,16 +6,19 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
-from webapp.errors import Conflict, Invalid, Missing
+from webapp.errors import Conflict, Invalid, Missing, Stale
 from webapp.http import placing
 from webapp.http.answers import Created, created, gives
 from webapp.http.conditional import expected_version
 from webapp.http.formats import isolated
 from webapp.http.guard import current_actor, guard
 from webapp.http.inputs import read_form, read_query, takes
+from webapp.http.merges import Answer, merge_page
 from webapp.http.placing import FOLDER
-from webapp.http.rows import crumbs_to, folder_page, folder_url, form_of
-from webapp.services import folders
+from webapp.http.rows import crumbs_to, folder_page, folder_url, form_of, place_url
+from webapp.http.undo import flash_undo
+from webapp.policies import Level
+from webapp.services import folders, trash
 from webapp.services.cursors import Page
 from webapp.services.folders import FolderChange, FolderFilter, FolderView, MoveQuery, NewFolder
 from webapp.services.listings import BrowseQuery
@@ -58,6 +61,14 @@ def show_folder(folder_id: UUID) -> FolderView:
 def change_folder(wish: FolderChange, folder_id: UUID) -> FolderView:
     """Rename or move a folder with all that is in it."""
     return folders.change_folder(current_actor(), folder_id, wish, expected_version())
+
+
+@api.delete("/folders/<uuid:folder_id>")
+@guard("files.write", subtree=True)
+@gives(None, status=204, errors=(404, 412))
+def trash_folder(folder_id: UUID) -> None:
+    """Move a folder to the trash with all that is in it."""
+    trash.trash_folder(current_actor(), folder_id, expected_version())
 
 
 @pages.get("/folders/<uuid:folder_id>", endpoint="show_folder")
@@ -120,3 +131,23 @@ def move_folder_form(folder_id: UUID) -> str:
 def move_folder(folder_id: UUID) -> placing.Page:
     """Move it with all that is inside."""
     return placing.move(FOLDER, folder_id)
+
+
+@pages.post("/folders/<uuid:folder_id>/trash", endpoint="trash_folder")
+@guard("files.write")
+def trash_folder_page(folder_id: UUID) -> Answer:
+    """Move to the trash with all that is inside, with an undo in the message."""
+    actor = current_actor()
+    seen, level = folders.show_folder(actor, folder_id), folders.trail_to(actor, folder_id).level
+    place = place_url(actor, seen.parent_id)
+    try:
+        folder = trash.trash_folder(actor, folder_id, expected_version())
+    except Stale:
+        here = url_for(".trash_folder", folder_id=folder_id)
+        return merge_page(seen.name, here, seen.version, place, deed=_("Move to trash"))
+    done = _("“%(name)s” moved to trash.", name=isolated(folder.name))
+    if level >= Level.MANAGER:
+        flash_undo(done, url_for("trash_pages.restore_folder", folder_id=folder_id), version=folder.version)
+    else:
+        flash(done, "success")
+    return redirect(place)

@@ -32,6 +32,7 @@ EVENTS: tuple[tuple[str, Any, tuple[tuple[str, Any], ...]], ...] = (
     ("folder", _l("Folders"), (
         ("folder.created", _l("Created")), ("folder.renamed", _l("Renamed")), ("folder.moved", _l("Moved")),
         ("folder.trashed", _l("Moved to trash")), ("folder.restored", _l("Restored")),
+        ("folder.purged", _l("Removed for good")),
     )),
     ("tree", _l("Time travel"), (("tree.rewound", _l("Went back in time")),)),
     ("user", _l("Accounts"), (

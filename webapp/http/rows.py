@@ -21,6 +21,7 @@ from webapp.services.folders import FolderFilter, MoveQuery, Trail
 from webapp.services.listings import BrowseQuery, Row
 from webapp.services.scans import is_safe
 from webapp.services.settings import in_force
+from webapp.services.trashed import TrashView
 
 TOP = Trail(crumbs=[], level=Level.OWNER)  # one's own
 SHARED = Trail(crumbs=[], level=Level.VIEWER)  # of somebody else's, above what they share
@@ -148,42 +149,34 @@ def _states(row: Row) -> list[tuple[str, str]]:
     return []
 
 
-def trash_rows(actor: Actor, page: Page[FileView]) -> dict[str, Any]:
+def trash_rows(page: Page[TrashView]) -> dict[str, Any]:
     """Variables of the trash page."""
-    rows = [
-        {
-            "id": file.id,
-            "name": file.name,
-            "icon": icon_of(file.mime),
-            "thumbnail": None,
-            "deleted": file.deleted_at,
-            "deleted_text": ago(file.deleted_at),
-            "deleted_exact": exact(file.deleted_at),
-            "size_text": size(file.size),
-            "from_text": _folder_name(actor, file.folder_id),
-            "version": file.version,
-            "restore_url": f"/trash/{file.id}/restoration",
-            "purge_url": f"/trash/{file.id}/removal",
-        }
-        for file in page.items
-        if file.deleted_at is not None
-    ]
     next_url = f"{url_for('trash_pages.list_trash')}?cursor={page.next_cursor}" if page.next_cursor else None
     return {
-        "rows": rows,
+        "rows": [_trash_row(thing) for thing in page.items],
         "next_url": next_url,
-        "count_text": ngettext("%(num)d file", "%(num)d files", len(rows)),
+        "count_text": ngettext("%(num)d item", "%(num)d items", len(page.items)),
         "kept_days": in_force().trash_retention_days,
     }
 
 
-def _folder_name(actor: Actor, folder_id: UUID | None) -> str:
-    if folder_id is None:
-        return str(_("Files"))
-    try:
-        return folders.show_folder(actor, folder_id).name
-    except Missing:
-        return str(_("a folder that is gone"))
+def _trash_row(thing: TrashView) -> dict[str, Any]:
+    address = f"/trash/{thing.id}" if thing.kind == "file" else f"/trash/folders/{thing.id}"
+    return {
+        "id": thing.id,
+        "name": thing.name,
+        "kind": thing.kind,
+        "icon": icon_of(thing.mime) if thing.mime is not None else "folder",
+        "note": None if thing.kind == "file" else ngettext("%(num)d file", "%(num)d files", thing.files),
+        "deleted": thing.deleted_at,
+        "deleted_text": ago(thing.deleted_at),
+        "deleted_exact": exact(thing.deleted_at),
+        "size_text": size(thing.size),
+        "from_text": " / ".join([str(_("Files")), *thing.where]),
+        "version": thing.version,
+        "restore_url": f"{address}/restoration",
+        "purge_url": f"{address}/removal",
+    }
 
 
 def folder_path(actor: Actor, folder_id: str) -> str:

@@ -79,6 +79,16 @@ class Snowflakes:
             self._last = moment
             return (moment - EPOCH_MS) << 22 | self.node << 12 | self._sequence
 
+    def reserve(self, count: int) -> int:
+        """The first of `count` new ids that one statement gives out by itself; see nth_id."""
+        with self._lock:
+            moment = max(self._clock(), self._last) + 1
+            last = moment + max(count - 1, 0) // SEQUENCES
+            if last > self.end_ms:
+                raise Unavailable("The lease of this process's id node is over.", retry_after=1)
+            self._last, self._sequence = last, SEQUENCES - 1
+            return (moment - EPOCH_MS) << 22 | self.node << 12
+
     def _wait_past(self, last: int) -> int:
         deadline = time.monotonic() + MAX_WAIT_MS / 1000
         while (moment := self._clock()) <= last:
@@ -124,6 +134,19 @@ def next_id() -> int:
         ensure_lease()
     assert _Process.flakes is not None  # noqa: S101
     return _Process.flakes.next()
+
+
+def reserve_ids(count: int) -> int:
+    """The first of `count` new ids of this process, for rows that one statement inserts. Raises Unavailable."""
+    if _Process.flakes is None:
+        ensure_lease()
+    assert _Process.flakes is not None  # noqa: S101
+    return _Process.flakes.reserve(count)
+
+
+def nth_id(first: int, number: Any) -> Any:
+    """The id of this number, from 0, among reserved ones; `number` may be a column."""
+    return first + (number // SEQUENCES) * (1 << 22) + number % SEQUENCES
 
 
 def first_id_at(moment: datetime) -> int:

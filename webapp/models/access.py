@@ -38,9 +38,18 @@ def live_file_at(file_id: UUID) -> Select[Any]:
 
 
 def deleted_file_at(file_id: UUID) -> Select[Any]:
-    """The same of a file in somebody's trash."""
-    chosen = any_state(File, File, Folder.path).outerjoin(Folder, Folder.id == File.folder_id)
+    """The same of a file in somebody's trash, and whether the folder it went there with is being removed."""
+    around = aliased(Folder)
+    leaving = and_(around.id.is_not(None), around.trashed_with == around.id).label("leaving")
+    chosen = any_state(File, File, Folder.path, leaving).outerjoin(Folder, Folder.id == File.folder_id)
+    chosen = chosen.outerjoin(around, around.id == File.trashed_with)
     return chosen.where(File.uuid == file_id, File.deleted_at.is_not(None))
+
+
+def deleted_folder_at(folder_id: UUID) -> Select[Folder]:
+    """A folder that lies in somebody's trash by itself."""
+    chosen = any_state(Folder).where(Folder.uuid == folder_id, Folder.deleted_at.is_not(None))
+    return chosen.where(Folder.trashed_with.is_(None))
 
 
 def live_folder_at(folder_id: UUID) -> Select[Folder]:

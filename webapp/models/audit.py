@@ -49,7 +49,7 @@ HAPPENINGS: dict[str, tuple[str, ...]] = {
         "version_deleted",
         "versions_pruned",
     ),
-    "folder": ("created", "renamed", "moved", "trashed", "restored"),
+    "folder": ("created", "renamed", "moved", "trashed", "restored", "purged"),
     "tree": ("rewound",),
     "user": (
         "created",

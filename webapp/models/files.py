@@ -51,6 +51,8 @@ class File(Record, Base):
         Index("ix_files_trash", "owner_id", "deleted_at", "id",
               sqlite_where=text("deleted_at IS NOT NULL"), postgresql_where=text("deleted_at IS NOT NULL")),
         Index("ix_files_folder_id", "folder_id"),
+        Index("ix_files_trashed_with", "trashed_with",
+              sqlite_where=text("trashed_with IS NOT NULL"), postgresql_where=text("trashed_with IS NOT NULL")),
     )  # fmt: skip
 
     owner_id: Mapped[int] = mapped_column(BIG, ForeignKey("users.id"))
@@ -64,6 +66,7 @@ class File(Record, Base):
     sha256: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[str]] = mapped_column(DOCUMENT, default=list)
+    trashed_with: Mapped[BigInt | None]  # the folder it went to the trash with; None: by itself, or not there
 
 
 file_place = func.coalesce(File.folder_id, TOP)

@@ -20,6 +20,10 @@ class Folder(Record, Base):
               sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL")),
         Index("ix_folders_listing", "owner_id", text("coalesce(parent_id, 0)"), "sort_key", "id",
               sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_folders_trash", "owner_id", "deleted_at", "id",
+              sqlite_where=text("deleted_at IS NOT NULL"), postgresql_where=text("deleted_at IS NOT NULL")),
+        Index("ix_folders_trashed_with", "trashed_with",
+              sqlite_where=text("trashed_with IS NOT NULL"), postgresql_where=text("trashed_with IS NOT NULL")),
         Index("ix_folders_path", "path", postgresql_ops={"path": "text_pattern_ops"}),
     )  # fmt: skip
 
@@ -29,6 +33,7 @@ class Folder(Record, Base):
     name: Mapped[str] = mapped_column(String(255))
     name_key: Mapped[str] = mapped_column(String(255))
     sort_key: Mapped[str] = mapped_column(SORTED)
+    trashed_with: Mapped[BigInt | None]  # the folder it went to the trash with; its own id: it is being removed
 
 
 TOP: ColumnElement[int] = literal_column(

@@ -102,8 +102,11 @@ def _erase_one(job: Work, row: Any) -> bool:
 @transactional
 def _trash_all(owner_id: int) -> None:
     lock_tree(owner_id)
-    theirs = (File.owner_id == owner_id) & File.deleted_at.is_(None)
-    db.session.execute(change_rows(File, theirs, deleted_at=now()).execution_options(synchronize_session=False))
+    moment = now()
+    for model in (File, Folder):
+        theirs = (model.owner_id == owner_id) & model.deleted_at.is_(None)
+        statement = change_rows(model, theirs, deleted_at=moment)
+        db.session.execute(statement.execution_options(synchronize_session=False))
 
 
 @transactional

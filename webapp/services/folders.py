@@ -14,7 +14,8 @@ from webapp.infra.locks import Held, locked
 from webapp.models.access import live_folder_at
 from webapp.models.files import File, file_place
 from webapp.models.folders import MAX_DEPTH, Folder, folder_place, live_folders_of, live_folders_on
-from webapp.models.record import change_rows, live
+from webapp.models.record import live
+from webapp.models.trash import below, graft
 from webapp.policies import Actor, Level, require
 from webapp.services.access import owner_of, prove, reach, refuse_missing
 from webapp.services.cursors import Page, decode_cursor, page_of
@@ -195,16 +196,16 @@ def create_folder(actor: Actor, wish: NewFolder) -> FolderView:
         id=number,
         owner_id=owner_id,
         parent_id=parent.id if parent else None,
-        path=_path_under(parent, number),
+        path=path_under(parent, number),
         name=name,
         name_key=name_key(name),
         sort_key=sort_key(name),
     )
-    _check_depth(folder.path)
+    check_depth(folder.path)
     db.session.add(folder)
     db.session.flush()
     place(folder)
-    record(actor, "folder.created", _target(folder), {"name": (None, name)})
+    record(actor, "folder.created", target_of(folder), {"name": (None, name)})
     return view_of(folder)
 
 
@@ -242,7 +243,7 @@ def _change_folder(
     place(folder)
     after = {"name": folder.name, "parent": str(parent_uuid(folder))}
     changes = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
-    record(actor, "folder.moved" if "parent" in changes else "folder.renamed", _target(folder), changes)
+    record(actor, "folder.moved" if "parent" in changes else "folder.renamed", target_of(folder), changes)
     return view_of(folder)
 
 
@@ -261,22 +262,22 @@ def _move(actor: Actor, folder: Folder, parent: Folder | None) -> None:
         raise Conflict("A folder cannot be moved into itself or into a folder inside it.", code="cycle")
     if folder.parent_id == (parent.id if parent else None):
         return
-    old, new = folder.path, _path_under(parent, folder.id)
-    below = Folder.path.startswith(old, autoescape=True) & (Folder.id != folder.id)
+    old, new = folder.path, path_under(parent, folder.id)
     slashes = func.length(Folder.path) - func.length(func.replace(Folder.path, "/", ""))
-    deepest = db.session.scalar(live(Folder, func.max(slashes)).where(below)) or 0
-    _check_depth(new + "/" * max(0, deepest - old.count("/")))
-    statement = change_rows(Folder, below, path=literal(new) + func.substr(Folder.path, len(old) + 1))
-    db.session.execute(statement, execution_options={"synchronize_session": False})
+    deepest = db.session.scalar(live(Folder, func.max(slashes)).where(below(old))) or 0
+    check_depth(new + "/" * max(0, deepest - old.count("/")))
+    db.session.execute(graft(old, new), execution_options={"synchronize_session": False})
     folder.path, folder.parent_id = new, parent.id if parent else None
 
 
-def _check_depth(path: str) -> None:
+def check_depth(path: str) -> None:
+    """Raise Invalid for a path of more levels than folders nest."""
     if path.count("/") - 1 > MAX_DEPTH:
         raise Invalid.field("parent_id", "too_deep", f"Folders nest at most {MAX_DEPTH} levels.")
 
 
-def _path_under(parent: Folder | None, folder_id: int) -> str:
+def path_under(parent: Folder | None, folder_id: int) -> str:
+    """The path of a folder inside this one, or at the top."""
     return f"{parent.path if parent else '/'}{folder_id}/"
 
 
@@ -343,5 +344,6 @@ def _row_view(row: Any, parent_id: UUID | None) -> FolderView:
     )
 
 
-def _target(folder: Folder) -> Target:
+def target_of(folder: Folder) -> Target:
+    """The folder as the object of an event."""
     return Target("folder", folder.uuid, folder.name, folder.owner_id, {"folder_id": folder.id})

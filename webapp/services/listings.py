@@ -26,7 +26,7 @@ from webapp.services.files import FILE_COLUMNS, FileView, view_row
 from webapp.services.inputs import Input, Line
 from webapp.services.names import name_key
 from webapp.services.subtrees import refuse_top
-from webapp.services.trash import list_trash
+from webapp.services.trashed import list_trashed_files
 
 SMALL = 64  # pixels: the preview in a row
 Sort = Literal["name", "-name", "updated_at", "-updated_at", "size", "-size"]
@@ -85,7 +85,7 @@ def list_files(actor: Actor, query: FileFilter) -> Page[FileView]:
         refuse_top(actor)
         if query.folder_id or query.type or query.tag or query.q or query.sort != "name":
             raise Invalid.field("trashed", "combination", "The trash is one list: it takes no other filter.")
-        return list_trash(actor, query.limit, query.cursor)
+        return list_trashed_files(actor, query.limit, query.cursor)
     name = query.sort.removeprefix("-")
     shape = (query.sort, bool(query.cursor), query.folder_id is not None, _type_shape(query.type), bool(query.tag),
              bool(query.q))  # fmt: skip

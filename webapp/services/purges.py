@@ -11,31 +11,30 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import Select, bindparam, delete, func, or_
+from sqlalchemy import Select, delete, or_
 
-from webapp.db import db, read_row, read_rows, transactional
+from webapp.db import db, read_rows, transactional
 from webapp.errors import Missing, Unavailable
 from webapp.infra.clock import now
 from webapp.models.files import Blob, File, FileVersion, deleted_file
-from webapp.models.folders import Folder
 from webapp.models.record import any_state
-from webapp.policies import Actor, Level, require, system_actor
-from webapp.services.access import reach
+from webapp.models.trash import deleted_roots
+from webapp.policies import Actor, require, system_actor
 from webapp.services.blobs import release_blobs
 from webapp.services.events import Target, queue_jobs, record
-from webapp.services.files import FILE_COLUMNS, FileView, view_row
 from webapp.services.folders import check_version
 from webapp.services.inputs import Input
 from webapp.services.placements import displace
 from webapp.services.quotas import give_back, lock_tree
+from webapp.services.removals import claim_folder, remove_folder
 from webapp.services.settings import read_values
 
 BATCH = 500
-AT_ONCE = 100  # files that go while the person waits; a job takes the rest
+AT_ONCE = 100  # files and folders that go while the person waits; a job takes the rest
 
 
 class Emptied(msgspec.Struct, frozen=True, kw_only=True):
-    """What went at once, in files and bytes. `continues`: a job removes the rest."""
+    """What went at once, in files and bytes, those in folders included. `continues`: a job removes the rest."""
 
     files: int
     bytes: int
@@ -49,7 +48,7 @@ class Removal(Input):
 
 
 class Emptying(Input):
-    """A person's word that the trash shall be emptied: how many files are in it, typed."""
+    """A person's word that the trash shall be emptied: how many files and folders are in it, typed."""
 
     count: Annotated[int | None, Field(ge=0, le=10**9)] = None
 
@@ -62,31 +61,6 @@ class Work(Protocol):
     @property
     def request_id(self) -> str | None: ...
     def progress(self, percent: float) -> None: ...
-
-
-_ONE = (
-    any_state(File, *FILE_COLUMNS, File.id.label("row_id"), File.owner_id, Folder.path)
-    .outerjoin(Folder, Folder.id == File.folder_id)
-    .where(File.uuid == bindparam("file_id"), File.deleted_at.is_not(None))
-)
-_COUNT = any_state(File, func.count().label("files"), func.coalesce(func.sum(File.size), 0).label("bytes"))
-_COUNT = _COUNT.where(File.owner_id == bindparam("owner_id"), File.deleted_at.is_not(None))
-
-
-def show_trashed(actor: Actor, file_id: UUID, least: Level = Level.OWNER) -> FileView:
-    """One file in the trash, for its owner, or for who has at least this level on it. Raises Missing."""
-    require(actor, "files.read")
-    row = read_row(_ONE, {"file_id": file_id})
-    if row is None or reach(actor, row.owner_id, row.path, row.row_id).level < least:
-        raise Missing("There is no such file in the trash.")
-    return view_row(row)
-
-
-def count_trash(actor: Actor) -> tuple[int, int]:
-    """How many files are in the actor's trash, and the bytes of their present contents."""
-    require(actor, "files.read")
-    row = read_row(_COUNT, {"owner_id": actor.id})
-    return (int(row.files), int(row.bytes)) if row else (0, 0)
 
 
 @transactional
@@ -105,10 +79,15 @@ def empty_trash(actor: Actor) -> Emptied:
     moment = now()
     rows = read_rows(_deleted_before(moment, actor.id).limit(AT_ONCE))
     sizes = [size for row in rows if (size := _purge_one(actor, actor.id, row.uuid, moment)) is not None]
-    continues = len(sizes) < len(rows) or bool(read_rows(_deleted_before(moment, actor.id).limit(1)))
+    files, held, left = len(sizes), sum(sizes), len(sizes) < len(rows)
+    for root in read_rows(deleted_roots(actor.id, moment, (0, 0), AT_ONCE)):
+        gone = remove_folder(actor, actor.id, root.id, moment, AT_ONCE - files)
+        files, held, left = files + gone.files, held + gone.bytes, left or not gone.whole
+    more = _deleted_before(moment, actor.id).limit(1), deleted_roots(actor.id, moment, (0, 0), 1)
+    continues = left or any(read_rows(statement) for statement in more)
     if continues:
         _queue_rest(actor, moment)
-    return Emptied(files=len(sizes), bytes=sum(sizes), continues=continues)
+    return Emptied(files=files, bytes=held, continues=continues)
 
 
 def empty_rest(job: Work) -> dict[str, int]:
@@ -138,7 +117,21 @@ def _purge_all(job: Work, actor: Actor, moment: datetime, owner_id: int | None =
             count, size = count + (gone is not None), size + (gone or 0)
         after, batches = (rows[-1].owner_id, rows[-1].id), batches + 1
         job.progress(100 - 100 / (batches + 1))  # nobody counts the trash first: it nears the end ever slower
+    count, size = _purge_folders(job, actor, moment, owner_id, count, size)
     return {"files": count, "bytes": size}
+
+
+def _purge_folders(
+    job: Work, actor: Actor, moment: datetime, owner_id: int | None, count: int, size: int
+) -> tuple[int, int]:
+    after = (0, 0)
+    while roots := read_rows(deleted_roots(owner_id, moment, after, BATCH)):
+        for root in roots:
+            gone = remove_folder(actor, root.owner_id, root.id, moment)
+            count, size = count + gone.files, size + gone.bytes
+            job.progress(99)
+        after = (roots[-1].owner_id, roots[-1].id)
+    return count, size
 
 
 def _purge_one(actor: Actor, owner_id: int, file_id: UUID, moment: datetime) -> int | None:
@@ -156,6 +149,17 @@ def _purge_trashed(actor: Actor, owner_id: int, file_id: UUID, moment: datetime)
     if file.deleted_at is None or file.deleted_at > moment:
         raise Missing
     return _purge(actor, file)
+
+
+def purge_folder(actor: Actor, folder_id: UUID, expected: int | None = None) -> None:
+    """Remove one of the actor's trashed folders for good, with what went there with it.
+
+    It is out of the trash at once; beyond a hundred files a job removes what is inside. Raises Missing, Stale.
+    """
+    require(actor, "files.write")
+    number = claim_folder(actor, folder_id, expected)
+    if not remove_folder(actor, actor.id, number, now(), AT_ONCE).whole:
+        _queue_rest(actor, now())
 
 
 @transactional
@@ -195,6 +199,7 @@ def _any_versions(file_id: int) -> Select[Any]:
 
 def _deleted_before(moment: datetime, owner_id: int | None, after: tuple[int, int] = (0, 0)) -> Select[Any]:
     old = any_state(File, File.id, File.owner_id, File.uuid).where(File.deleted_at <= moment)
+    old = old.where(File.trashed_with.is_(None))
     if owner_id is not None:
         old = old.where(File.owner_id == owner_id)
     mark = or_(File.owner_id > after[0], (File.owner_id == after[0]) & (File.id > after[1]))

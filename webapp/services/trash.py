@@ -1,36 +1,32 @@
-"""Trash: a file is put there with its name and place, and comes back to them, or to the top if they are gone."""
+"""Trash: files and folders go there with name and place, and come back to them, or to the top if those are gone.
 
-from datetime import datetime
-from typing import Annotated, Any
+A folder takes along all that lives below it: that comes back with it, and only that.
+"""
+
+from typing import Any
 from uuid import UUID
 
-from pydantic import Field
-from sqlalchemy import Select, bindparam, tuple_
-
-from webapp.db import db, read_rows, transactional
+from webapp.db import db, transactional
 from webapp.errors import Missing
 from webapp.infra.clock import now
-from webapp.models.access import deleted_file_at
+from webapp.models.access import deleted_file_at, deleted_folder_at
 from webapp.models.files import File
-from webapp.models.folders import Folder
-from webapp.models.record import any_state, live
+from webapp.models.folders import MAX_DEPTH, Folder
+from webapp.models.record import live
+from webapp.models.trash import any_depth_below, graft, lift, sink
 from webapp.policies import Actor, Level, require
 from webapp.services.access import owner_of, reach
-from webapp.services.cursors import Page, decode_cursor, page_of
+from webapp.services.caches import PREVIEWS, empty_later
 from webapp.services.events import record
-from webapp.services.files import FILE_COLUMNS, FileView, find_file, target_of, view_of, view_row
-from webapp.services.folders import check_version, taken_keys
-from webapp.services.inputs import Input
+from webapp.services.files import FileView, find_file, target_of, view_of
+from webapp.services.folders import FolderView, check_version, find_folder, path_under, taken_keys
+from webapp.services.folders import target_of as target_of_folder
+from webapp.services.folders import view_of as view_of_folder
 from webapp.services.names import name_key, next_free, sibling_prefix, sort_key
-from webapp.services.placements import place
+from webapp.services.placements import place, place_set
 from webapp.services.quotas import lock_tree
 
-
-class TrashQuery(Input):
-    """A page of the trash."""
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 25
-    cursor: Annotated[str | None, Field(max_length=2000)] = None
+QUIET: dict[str, Any] = {"synchronize_session": False}  # entities at hand are changed beside these statements
 
 
 @transactional
@@ -48,55 +44,100 @@ def trash_file(actor: Actor, file_id: UUID, expected: int | None = None) -> File
 
 
 @transactional
+def trash_folder(actor: Actor, folder_id: UUID, expected: int | None = None) -> FolderView:
+    """Put a folder with all that lives below into the trash of its owner. Raises Missing, Stale.
+
+    A number of statements that does not grow with what is inside.
+    """
+    require(actor, "files.write")
+    lock_tree(owner_of(Folder, folder_id, actor))
+    folder = find_folder(actor, folder_id, "files.write")
+    check_version(folder.version, expected)
+    moment = now()
+    for statement in sink(folder, moment):
+        db.session.execute(statement, execution_options=QUIET)
+    folder.deleted_at = moment
+    db.session.flush()
+    place(folder)
+    count = place_set(File, File.trashed_with == folder.id)
+    place_set(Folder, Folder.trashed_with == folder.id)
+    empty_later(PREVIEWS)  # theirs are remembered by file
+    record(actor, "folder.trashed", target_of_folder(folder), {"files": (count, None)})
+    return view_of_folder(folder)
+
+
+@transactional
 def restore_file(actor: Actor, file_id: UUID, expected: int | None = None) -> FileView:
     """Take a file out of the trash, back to its folder, or to the top when that is gone.
 
     For its owner and managers. A name taken meanwhile makes it “name (1)”. Raises Missing for a file that is not in
-    the trash, Stale.
+    the trash or is being removed, Stale.
     """
     require(actor, "files.write")
     lock_tree(owner_of(File, file_id, actor))
     row = db.session.execute(deleted_file_at(file_id)).first()
-    if row is None or reach(actor, row[0].owner_id, row.path, row[0].id).level < Level.MANAGER:
+    if row is None or reach(actor, row[0].owner_id, row.path, row[0].id).level < Level.MANAGER or row.leaving:
         raise Missing("There is no such file in the trash.")
     file: File = row[0]
     check_version(file.version, expected)
     if file.folder_id and not db.session.scalar(live(Folder, Folder.id).where(Folder.id == file.folder_id)):
         file.folder_id = None
     before = file.name
-    taken = taken_keys(file.owner_id, file.folder_id, sibling_prefix(file.name), exact=False)
-    if file.name_key in taken:
-        file.name = next_free(file.name, taken)
-        file.name_key, file.sort_key = name_key(file.name), sort_key(file.name)
-    file.deleted_at = None
+    _name_anew(file, file.folder_id)
+    file.deleted_at = file.trashed_with = None
     db.session.flush()
     place(file)
     record(actor, "file.restored", target_of(file), {"name": (before, file.name)} if before != file.name else None)
     return view_of(file)
 
 
-def _deleted_listing(after: bool) -> Select[Any]:
-    chosen = (
-        any_state(File, *FILE_COLUMNS, File.id.label("row_id"))
-        .outerjoin(Folder, (Folder.id == File.folder_id) & Folder.deleted_at.is_(None))
-        .where(File.owner_id == bindparam("owner_id"), File.deleted_at.is_not(None))
-        .order_by(File.deleted_at.desc(), File.id.desc())
-        .limit(bindparam("rows"))
-    )
-    if after:
-        mark = tuple_(bindparam("moment", type_=File.deleted_at.type), bindparam("row_id"))
-        chosen = chosen.where(tuple_(File.deleted_at, File.id) < mark)
-    return chosen
+@transactional
+def restore_folder(actor: Actor, folder_id: UUID, expected: int | None = None) -> FolderView:
+    """Take a folder out of the trash with what went there with it; where to and who may, as for files.
+
+    What went there with another folder comes back with that one. Raises Missing, Stale.
+    """
+    require(actor, "files.write")
+    lock_tree(owner_of(Folder, folder_id, actor))
+    folder = db.session.scalar(deleted_folder_at(folder_id))
+    if folder is None or reach(actor, folder.owner_id, folder.path).level < Level.MANAGER:
+        raise Missing("There is no such folder in the trash.")
+    check_version(folder.version, expected)
+    before = folder.name
+    _put_back(folder)
+    _name_anew(folder, folder.parent_id)
+    for statement in lift(folder.id):
+        db.session.execute(statement, execution_options=QUIET)
+    folder.deleted_at = None
+    db.session.flush()
+    place(folder)
+    within = Folder.path.startswith(folder.path, autoescape=True) & Folder.deleted_at.is_(None)
+    place_set(Folder, within & (Folder.id != folder.id))  # nothing lived below it: all that does came back with it
+    count = place_set(File, File.folder_id.in_(live(Folder, Folder.id).where(within)) & File.deleted_at.is_(None))
+    empty_later(PREVIEWS)
+    changes: dict[str, tuple[Any, Any]] = {"files": (None, count)}
+    changes |= {"name": (before, folder.name)} if before != folder.name else {}
+    record(actor, "folder.restored", target_of_folder(folder), changes)
+    return view_of_folder(folder)
 
 
-_DELETED = {after: _deleted_listing(after) for after in (False, True)}
+def _put_back(folder: Folder) -> None:
+    """Find the place: the parent when it lives and what comes back fits below it, else the top."""
+    parent = None
+    if folder.parent_id is not None:
+        parent = db.session.scalar(live(Folder).where(Folder.id == folder.parent_id))
+    own = folder.path.count("/")
+    levels = (db.session.scalar(any_depth_below(folder.path, folder.id)) or own) - own  # the parent moved deeper since?
+    if parent is not None and parent.path.count("/") + levels > MAX_DEPTH:
+        parent = None
+    old, new = folder.path, path_under(parent, folder.id)
+    if old != new:
+        db.session.execute(graft(old, new), execution_options=QUIET)
+        folder.path, folder.parent_id = new, parent.id if parent else None
 
 
-def list_trash(actor: Actor, limit: int = 25, cursor: str | None = None) -> Page[FileView]:
-    """The actor's trashed files, last trashed first."""
-    require(actor, "files.read")
-    parameters: dict[str, Any] = {"owner_id": actor.id, "rows": limit + 1}
-    if cursor:
-        parameters["moment"], parameters["row_id"] = decode_cursor(cursor, (datetime, int), of="trash")
-    rows = read_rows(_DELETED[bool(cursor)], parameters)
-    return page_of(rows, limit, view_row, lambda row: (row.deleted_at, row.row_id), of="trash")
+def _name_anew(item: File | Folder, parent_id: int | None) -> None:
+    taken = taken_keys(item.owner_id, parent_id, sibling_prefix(item.name), exact=False)
+    if item.name_key in taken:
+        item.name = next_free(item.name, taken)
+        item.name_key, item.sort_key = name_key(item.name), sort_key(item.name)
