@@ -16,7 +16,6 @@ from webapp.http.previewrows import LookQuery, preview_of
 from webapp.policies import Actor, Level
 from webapp.services import audiences, downloads, files, folders, listings
 from webapp.services.cursors import Page
-from webapp.services.files import FileView
 from webapp.services.folders import FolderFilter, MoveQuery, Trail
 from webapp.services.listings import BrowseQuery, Row
 from webapp.services.scans import is_safe

@@ -101,6 +101,11 @@ def placed_folder() -> Update:
     return change_rows(Folder, Folder.id == bindparam("row_id"), **given)
 
 
+def stand_alone(model: type[Any], folders: Collection[int]) -> Update:
+    """What stays in the trash though the folder came back that it went there with: from now on by itself."""
+    return change_rows(model, model.trashed_with.in_(list(folders)), model.deleted_at.is_not(None), trashed_with=None)
+
+
 def moved_path() -> Update:
     """The path of a folder of which only one above has moved. What clients see of it stays, and so does its version."""
     return update(Folder).where(Folder.id == bindparam("row_id")).values(
@@ -108,5 +113,16 @@ def moved_path() -> Update:
     )  # fmt: skip
 
 
-FILE_STATE = ("folder_id", "name", "name_key", "sort_key", "number", "mime", "size", "sha256", "deleted_at")
-FOLDER_STATE = ("parent_id", "path", "name", "name_key", "sort_key", "deleted_at")
+FILE_STATE = (
+    "folder_id",
+    "name",
+    "name_key",
+    "sort_key",
+    "number",
+    "mime",
+    "size",
+    "sha256",
+    "deleted_at",
+    "trashed_with",
+)
+FOLDER_STATE = ("parent_id", "path", "name", "name_key", "sort_key", "deleted_at", "trashed_with")

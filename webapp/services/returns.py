@@ -7,7 +7,7 @@ from typing import Any
 from webapp.db import db
 from webapp.models.files import File
 from webapp.models.folders import Folder
-from webapp.models.pasts import FILE_STATE, FOLDER_STATE, moved_path, parked, placed_file, placed_folder
+from webapp.models.pasts import FILE_STATE, FOLDER_STATE, moved_path, parked, placed_file, placed_folder, stand_alone
 from webapp.policies import Actor
 from webapp.services.events import Target, record
 from webapp.services.names import name_key, sort_key
@@ -39,23 +39,49 @@ def go_back(actor: Actor, plan: Rewind, moment: datetime) -> None:
     if below:
         line.execute(moved_path(), below)
     if files:
-        line.execute(placed_file(), [_file_state(step, moment) for step in files])
+        line.execute(placed_file(), [_file_state(plan, step, moment) for step in files])
+    _leave_behind([step.row.id for step in folders if "undeleted" in step.what])
     place_many([_placement(plan.owner_id, step) for step in (*folders, *files)], moment)
     db.session.expire_all()
     for step in (*folders, *files):
         _tell(actor, plan.owner_id, step)
 
 
+def _leave_behind(folders: Sequence[int]) -> None:
+    """What went to the trash with these folders and does not come back with them lies there by itself."""
+    for start in range(0, len(folders), PART):
+        for model in (File, Folder):
+            db.session.connection().execute(stand_alone(model, folders[start : start + PART]))
+
+
 def _folder_state(plan: Rewind, step: Step, moment: datetime) -> dict[str, Any]:
-    state = (step.parent_id, plan.path_of(step.row.id), *_names(step, moment))
+    state = (step.parent_id, plan.path_of(step.row.id), *_names(step, moment), _with(plan, step))
     return {"row_id": step.row.id, **{f"to_{name}": value for name, value in zip(FOLDER_STATE, state, strict=True)}}
 
 
-def _file_state(step: Step, moment: datetime) -> dict[str, Any]:
+def _file_state(plan: Rewind, step: Step, moment: datetime) -> dict[str, Any]:
     name, key, order, deleted = _names(step, moment)
     content = step.content or step.row
-    state = (step.parent_id, name, key, order, content.number, content.mime, content.size, content.sha256, deleted)
+    state = (
+        step.parent_id,
+        name,
+        key,
+        order,
+        content.number,
+        content.mime,
+        content.size,
+        content.sha256,
+        deleted,
+        _with(plan, step),
+    )
     return {"row_id": step.row.id, **{f"to_{name}": value for name, value in zip(FILE_STATE, state, strict=True)}}
+
+
+def _with(plan: Rewind, step: Step) -> int | None:
+    """The topmost folder that goes to the trash in this rewind and takes the item along; None for who goes alone."""
+    above = () if step.alive else plan.chain(step.parent_id)
+    going = [each for each in above if (taken := plan.steps.get(each)) is not None and not taken.alive]
+    return going[-1] if going else None
 
 
 def _names(step: Step, moment: datetime) -> Sequence[Any]:

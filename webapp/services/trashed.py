@@ -70,8 +70,8 @@ def _deleted_entries(after: bool) -> Select[Any]:
     files = any_state(File, literal(0).label("folder"), File.id.label("row_id"), File.deleted_at.label("gone"))
     folders = any_state(Folder, literal(1).label("folder"), Folder.id.label("row_id"), Folder.deleted_at.label("gone"))
     parts = []
-    for chosen, model in ((files, File), (folders, Folder)):
-        part = chosen.where(model.owner_id == bindparam("owner_id"), model.deleted_at.is_not(None),
+    for kind, model in ((files, File), (folders, Folder)):
+        part = kind.where(model.owner_id == bindparam("owner_id"), model.deleted_at.is_not(None),
                             model.trashed_with.is_(None))  # fmt: skip
         part = _after(part, model) if after else part
         part = part.order_by(model.deleted_at.desc(), model.id.desc()).limit(bindparam("rows"))
