@@ -1,7 +1,7 @@
 """What is done to a file's content after an upload."""
 
 from tasks.actors import Result, job
-from webapp.services import imports, inspections, previews, restorations, scans
+from webapp.services import imports, inspections, previews, restorations, scans, texts
 from webapp.services.jobs import StartedJob
 
 
@@ -33,3 +33,8 @@ def unpack(started: StartedJob) -> Result:
 @job("files.rewind")
 def rewind_files(started: StartedJob) -> Result:
     return restorations.restore_by_job(started)
+
+
+@job("files.extract")
+def extract_text(started: StartedJob) -> Result:
+    return texts.extract_text(started)

@@ -123,6 +123,8 @@ def empty(application: Flask) -> None:
             for table in reversed(Base.metadata.sorted_tables):
                 if table.name not in {"node_leases", "alembic_version", "encryption_keys"}:
                     connection.execute(delete(table))
+            if connection.dialect.name == "sqlite":  # the index follows by triggers, which are off
+                connection.exec_driver_sql("INSERT INTO search_words (search_words) VALUES ('delete-all')")
         plant_roles(connection)
 
 

@@ -108,7 +108,8 @@ def test_a_revision_that_fails_leaves_nothing_behind(blank: Flask, monkeypatch: 
 def test_after_the_upgrade_autogenerate_finds_no_difference(blank: Flask) -> None:
     upgrade(directory=FOLDER)
     with db.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        opts = {"compare_type": True, "include_name": lambda name, *_: not (name or "").startswith("search_words")}
+        context = MigrationContext.configure(connection, opts=opts)  # those tables belong to FTS5
         assert compare_metadata(context, Base.metadata) == []
 
 

@@ -106,6 +106,17 @@ addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll('button[aria-busy="true"]')) button.removeAttribute("aria-busy");
 });
 
+// "/" leads to the field of search, wherever one is but in another field
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.target.closest?.("input, textarea, select, [contenteditable], dialog")) return;
+  const field = [...document.querySelectorAll("[data-search]")].find((each) => each.offsetParent);
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
+  field.select();
+});
+
 for (const button of document.querySelectorAll("[data-print]")) {
   button.hidden = false;
   button.addEventListener("click", () => print());

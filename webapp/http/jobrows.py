@@ -49,6 +49,7 @@ TITLES = {
     "files.thumbnail": lazy_gettext("Preview"),
     "files.unpack": lazy_gettext("Unpacking"),
     "files.rewind": lazy_gettext("Going back in time"),
+    "files.extract": lazy_gettext("Text for search"),
     "webhooks.deliver": lazy_gettext("Webhook"),
     "mails.send": lazy_gettext("Mail"),
     "mails.digest": lazy_gettext("Digest mail"),

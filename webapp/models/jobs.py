@@ -46,6 +46,7 @@ KINDS = {
         JobKind("files.thumbnail", "Preview", "files", max_attempts=3),
         JobKind("files.unpack", "Unpacking", time_limit=1500),  # not in the queue of the small ones
         JobKind("files.rewind", "Going back in time", time_limit=1500),
+        JobKind("files.extract", "Text for search", "files", max_attempts=3, priority=LATER),
         JobKind("webhooks.deliver", "Webhook", "webhooks", max_attempts=10, first_delay=5, time_limit=90),
         JobKind("mails.send", "Mail", "mail", max_attempts=12, first_delay=60, time_limit=300, deadline=3 * DAY),
         JobKind("mails.digest", "Digest mail", "mail", first_delay=60, priority=LATER),

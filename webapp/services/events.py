@@ -23,7 +23,7 @@ from webapp.services.caches import forget
 from webapp.services.fanout import deliveries_of
 from webapp.services.news import JobChange, tell_change_later, tell_jobs_later
 
-CONTENT_JOBS = ("files.scan", "files.sniff", "files.verify", "files.thumbnail")
+CONTENT_JOBS = ("files.scan", "files.sniff", "files.verify", "files.thumbnail", "files.extract")
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {"file.created": CONTENT_JOBS, "file.replaced": CONTENT_JOBS}
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 from pydantic import Field
-from sqlalchemy import Select, String, Text, bindparam, cast, exists, func, select, tuple_, type_coerce
+from sqlalchemy import Select, String, Text, bindparam, cast, exists, func, literal, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 
 from webapp.db import db, read_row, read_rows
@@ -147,17 +147,20 @@ def _listing(dialect: str, sort: str, after: bool, inside: bool, mime: str, tag:
         part = bindparam("mime", type_=String())
         chosen = chosen.where(File.mime == part if mime == "whole" else File.mime.startswith(part))
     if tag:
-        chosen = chosen.where(_has_tag(dialect))
+        chosen = chosen.where(has_tag(dialect))
     if q:
         chosen = chosen.where(File.name_key.ilike(bindparam("q", type_=String()), escape="\\"))
     return _paged(chosen, column, File.id, down=sort.startswith("-"), after=after)
 
 
-def _has_tag(dialect: str) -> Any:
+def has_tag(dialect: str, tag: str | None = None) -> Any:
+    """Whether a file has this tag, or the one bound as `tag`."""
     if dialect == "postgresql":
-        return cast(File.tags, JSONB).contains(bindparam("tag", type_=JSONB()))
+        wanted = bindparam("tag", type_=JSONB()) if tag is None else literal([tag], JSONB())
+        return cast(File.tags, JSONB).contains(wanted)
     each = func.json_each(type_coerce(File.tags, Text())).table_valued("value")
-    return exists(select(each.c.value).where(each.c.value == bindparam("tag", type_=String())))
+    word = bindparam("tag", type_=String()) if tag is None else literal(tag, String())
+    return exists(select(each.c.value).where(each.c.value == word))
 
 
 def browse(actor: Actor, folder_id: UUID | None, sort: Sort, limit: int = 50, cursor: str | None = None) -> Page[Row]:
