@@ -179,6 +179,7 @@ def fill(program: Program) -> Paths:
         "link": f"/shares/{share['id']}",
         "all-links": "/admin/shares",
         "public-folder": "/s/" + share["url"].rsplit("/", 1)[1],
+        "search": "/search?q=harbour",
         "groups": "/admin/groups",
         "new-group": "/admin/groups/new",
         "group": f"/groups/{group}",

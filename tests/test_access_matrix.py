@@ -104,6 +104,8 @@ ROWS: dict[str, dict[str, str]] = {
     "sessions_pages": {"held": "end_session list_sessions log_out_everywhere"},
     "settings_api": {"held": "change_settings show_settings"},
     "settings_pages": {"held": "change_settings show_settings"},
+    "search_api": {"held": "list_hits"},
+    "search_pages": {"held": "list_hits"},
     "shared_api": {"held": "list_shared"},
     "shared_pages": {"held": "list_shared"},
     "shares_api": {"held": "change_share create_share delete_share list_shares list_vault_shares list_visits"

@@ -186,7 +186,8 @@ def test_every_model_has_a_migration(house: Flask, tmp_path: Path) -> None:
     with application.app_context():
         migrate(application)
     engine = create_engine(f"sqlite:///{tmp_path / 'holdfast.db'}")
-    assert set(inspect(engine).get_table_names()) - {"alembic_version"} == set(Base.metadata.tables)
+    made = {name for name in inspect(engine).get_table_names() if not name.startswith("search_words")}  # of FTS5
+    assert made - {"alembic_version"} == set(Base.metadata.tables)
 
 
 def test_every_job_name_has_an_actor_and_the_reverse() -> None:

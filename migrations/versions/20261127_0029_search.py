@@ -1,6 +1,7 @@
+# ruff: noqa: E501 (statements of the database, as they were written)
 """Full-text search: text found in stored content, and an index of names, tags, descriptions and text kept by triggers.
 
-Revision 0029, after 0028.
+Revision 0029, after 0024.
 """
 
 import sqlalchemy as sa
@@ -8,7 +9,7 @@ from alembic import context, op
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 revision = "0029"
-down_revision = "0028"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
@@ -110,7 +111,9 @@ def upgrade() -> None:
         sa.Column("words", WORDS, nullable=True),
         sa.Column("whole", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["blob_id"], ["blobs.id"], name=op.f("fk_blob_texts_blob_id_blobs"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["blob_id"], ["blobs.id"], name=op.f("fk_blob_texts_blob_id_blobs"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("blob_id", name=op.f("pk_blob_texts")),
     )
     op.create_table(
@@ -133,9 +136,10 @@ def upgrade() -> None:
 
 def _follow_postgresql() -> None:
     lower = "lower(plain)"
-    if not context.is_offline_mode() and op.get_bind().execute(
-        sa.text("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'")
-    ).first():
+    if (
+        not context.is_offline_mode()
+        and op.get_bind().execute(sa.text("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'")).first()
+    ):
         lower = 'lower(plain COLLATE "und-x-icu")'
     functions = [part for part in POSTGRESQL if "FUNCTION search" in part and "TRIGGER search" not in part]
     for part in functions:

@@ -81,6 +81,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "access to a folder": f"/folders/{folder}/access",
         "access to a file": f"/files/{photo}/access",
         "shared": "/shared",
+        "search": "/search?q=harbour",
         "groups": "/admin/groups",
         "new group": "/admin/groups/new",
         "group": f"/groups/{group}",

@@ -54,24 +54,20 @@ def _without(asked: dict[str, str], *names: str) -> str:
 
 def _chips(actor: Actor, query: SearchQuery, asked: dict[str, str], writer: Pen) -> list[tuple[str, str]]:
     """What narrows the search, each with the address without it."""
-    words: dict[str, str] = {}
-    if query.type:
-        words["type"] = str(dict(TYPES).get(query.type) or kind_of(query.type)[1])
-    if query.owner:
-        told = dict(OWNERS).get(str(query.owner))
-        words["owner"] = str(told) if told else _("Of one person")
-    if query.folder_id:
-        words["folder_id"] = _("In %(name)s", name=folders.show_folder(actor, query.folder_id).name)
-    if query.tag:
-        words["tag"] = f"#{query.tag}"
-    if query.since:
-        words["since"] = _("Since %(day)s", day=writer.exact(query.since))
-    if query.until:
-        words["until"] = _("Before %(day)s", day=writer.exact(query.until))
-    if query.min_size is not None:
-        words["min_size"] = _("At least %(size)s", size=writer.size(query.min_size))
-    if query.max_size is not None:
-        words["max_size"] = _("At most %(size)s", size=writer.size(query.max_size))
+    told = dict(OWNERS).get(str(query.owner))
+    place = folders.show_folder(actor, query.folder_id).name if query.folder_id else ""
+    kind = query.type or ""
+    words = {
+        "type": str(dict(TYPES).get(kind) or kind_of(kind)[1]),
+        "owner": str(told) if told else _("Of one person"),
+        "folder_id": _("In %(name)s", name=place),
+        "tag": f"#{query.tag}",
+        "since": _("Since %(day)s", day=writer.exact(query.since)),
+        "until": _("Before %(day)s", day=writer.exact(query.until)),
+        "min_size": _("At least %(size)s", size=writer.size(query.min_size)),
+        "max_size": _("At most %(size)s", size=writer.size(query.max_size)),
+    }
+    words = {name: text for name, text in words.items() if name in asked}
     return [(text, _without(asked, name)) for name, text in words.items()]
 
 
@@ -97,8 +93,8 @@ def _row(actor: Actor, hit: Hit, writer: Pen, you: str) -> dict[str, Any]:
         "id": hit.id, "kind": hit.kind, "name": hit.name, "title": hit.title, "snippet": hit.snippet,
         "url": f"/{hit.kind}s/{hit.id}", "icon": "folder" if hit.kind == "folder" else icon_of(hit.mime or ""),
         "thumbnail": f"/api/v1/files/{hit.id}/thumbnail?size=64" if hit.thumbnail else None,
-        "tags": [(tag, _url({"tag": tag})) for tag in hit.tags], "owner": you if hit.owner_id == actor.uuid else hit.owner,
-        "place": _place(actor, hit), "modified": hit.updated_at.isoformat(), "modified_text": writer.ago(hit.updated_at),
+        "tags": [(tag, _url({"tag": tag})) for tag in hit.tags], "owner": you if hit.owner_id == actor.uuid else hit.owner,  # noqa: E501
+        "place": _place(actor, hit), "modified": hit.updated_at.isoformat(), "modified_text": writer.ago(hit.updated_at),  # noqa: E501
         "modified_exact": writer.exact(hit.updated_at), "size_text": writer.size(hit.size),
     }  # fmt: skip
 

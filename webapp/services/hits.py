@@ -18,13 +18,13 @@ from sqlalchemy import (
     any_,
     cast,
     column,
+    exists,
     func,
     literal,
     literal_column,
     not_,
     null,
     or_,
-    select,
     table,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
@@ -70,7 +70,7 @@ def hits(dialect: str, scope: Scope, wish: Wish, part: Part, before: int | None,
         File.mime, File.size, File.tags, File.number, func.coalesce(File.version, Folder.version).label("version"),
         func.coalesce(File.updated_at, Folder.updated_at).label("updated_at"), place.uuid.label("place_uuid"),
         place.name.label("place_name"), User.uuid.label("owner_uuid"), User.name.label("owner"),
-        select(literal(1)).where(Preview.blob_id == Blob.id, Preview.size == SMALL).exists().label("thumbnail"),
+        exists().where(Preview.blob_id == Blob.id, Preview.size == SMALL).label("thumbnail"),
         File.description, (func.substr(BlobText.text, 1, READ) if by_text else null()).label("text"),
     )  # fmt: skip
     chosen = any_state(each, *columns).outerjoin(File, File.id == each.c.item_id)
@@ -92,7 +92,9 @@ def _found(dialect: str, scope: Scope, wish: Wish, part: Part) -> Select[Any]:
     if dialect == "postgresql":
         return found.where(*_matches(wish, part))
     question = _question(scope, wish, part)
-    return found.join(_fts, _fts.c.rowid == Entry.item_id).where(_names.bool_op("MATCH")(question)) if question else found
+    return (
+        found.join(_fts, _fts.c.rowid == Entry.item_id).where(_names.bool_op("MATCH")(question)) if question else found
+    )
 
 
 def _seen(dialect: str, scope: Scope) -> ColumnElement[bool]:
@@ -100,7 +102,7 @@ def _seen(dialect: str, scope: Scope) -> ColumnElement[bool]:
     limits: list[ColumnElement[bool]] = []
     for ids in (scope.inside, scope.within):
         if ids is not None:
-            limits.append(or_(_among(dialect, Entry.parent_id, ids), _among(dialect, Entry.item_id, ids)))
+            limits.append(or_(_among(dialect, Entry.parent_id, ids), _among(dialect, Entry.item_id, ids)))  # noqa: PERF401
     if scope.top is not None:
         limits.append(Entry.item_id != scope.top)
     if scope.everything:
@@ -118,7 +120,7 @@ def _among(dialect: str, wanted: Any, ids: Collection[int]) -> ColumnElement[boo
     if dialect == "postgresql":
         return wanted == any_(literal(sorted(ids), ARRAY(BigInteger)))
     each = func.json_each(literal("[" + ",".join(map(str, sorted(ids))) + "]", String)).table_valued("value")
-    return wanted.in_(select(each.c.value))  # type: ignore[no-any-return]
+    return wanted.in_(any_state(each, each.c.value))  # type: ignore[no-any-return]
 
 
 def _matches(wish: Wish, part: Part) -> list[ColumnElement[bool]]:
@@ -144,7 +146,9 @@ def _question(scope: Scope, wish: Wish, part: Part) -> str:
     tagged = " AND ".join(f'"{term}"' for term in wish.tag_spelled)
     parts = [f"{{whole}} : ({tagged})"] if tagged else []
     if asked:
-        parts.append(f"{{named}} : ({asked})" if part == "name" else f"({{whole}} : ({asked}) NOT {{named}} : ({asked}))")
+        parts.append(
+            f"{{named}} : ({asked})" if part == "name" else f"({{whole}} : ({asked}) NOT {{named}} : ({asked}))"
+        )
     if parts and not scope.everything:
         owners = " OR ".join(f'"{number}"' for number in sorted({scope.owner_id, *scope.owners}))
         parts.insert(0, f"{{owner_id}} : ({owners})")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import Select, func, literal, union_all
 from sqlalchemy.orm import aliased
 
 from webapp.db import read_rows
@@ -16,7 +16,7 @@ from webapp.models.access import mine
 from webapp.models.files import File
 from webapp.models.folders import TOP, Folder
 from webapp.models.grants import Grant
-from webapp.models.record import live
+from webapp.models.record import any_state, live
 from webapp.policies import Actor, Level, level_by_role
 from webapp.services.access import refuse_missing
 
@@ -76,13 +76,13 @@ def _granted(actor: Actor) -> Select[tuple[str, int, int, int]]:
 
 def _tree(actor: Actor, starts: list[Select[tuple[str, int, int, int]]], *, files: bool) -> Select[tuple[str, int]]:
     first = union_all(*starts).subquery("first_ones")
-    tree = select(first.c.part, first.c.id, first.c.owner_id, first.c.first).cte("tree", recursive=True)
+    tree = any_state(first, first.c.part, first.c.id, first.c.owner_id, first.c.first).cte("tree", recursive=True)
     below = aliased(Folder)
     step = live(below, tree.c.part, below.id, below.owner_id, literal(0)).join(
         tree, (below.owner_id == tree.c.owner_id) & (func.coalesce(below.parent_id, TOP) == tree.c.id)
     )
     tree = tree.union(step)
-    folders = select(tree.c.part, tree.c.id, tree.c.owner_id, tree.c.first)
+    folders = any_state(tree, tree.c.part, tree.c.id, tree.c.owner_id, tree.c.first)
     if not files:
         return folders
     granted = live(Grant, Grant.file_id).where(mine(actor.id, actor.groups, now()), Grant.file_id.is_not(None))

@@ -13,7 +13,7 @@ from webapp.db import db, read_rows
 from webapp.infra.terms import spelled_terms, terms_of
 from webapp.models.files import File
 from webapp.models.folders import Folder
-from webapp.models.record import any_state
+from webapp.models.record import live
 from webapp.models.search import SearchEntry
 from webapp.models.users import User
 from webapp.policies import Actor, require
@@ -57,9 +57,13 @@ class SearchQuery(Input):
     q: Annotated[Annotated[str, Line(200)] | None, Field(description="words, or how they begin")] = None
     type: Annotated[
         str | None,
-        Field(pattern=MEDIA_TYPE, description="folder, document, spreadsheet, presentation, archive, image, image/png …"),
+        Field(
+            pattern=MEDIA_TYPE, description="folder, document, spreadsheet, presentation, archive, image, image/png …"
+        ),
     ] = None
-    owner: Annotated[UUID | Literal["me", "others"] | None, Field(description="me, others or the id of an account")] = None
+    owner: Annotated[UUID | Literal["me", "others"] | None, Field(description="me, others or the id of an account")] = (
+        None
+    )
     folder_id: Annotated[UUID | None, Field(description="in this folder and those below it")] = None
     since: Annotated[Instant | None, _day(0), Field(description="changed since then; a date is its beginning")] = None
     until: Annotated[Instant | None, _day(1), Field(description="changed before then; a date is its end")] = None
@@ -162,7 +166,7 @@ def _is_owned(actor: Actor, owner: UUID | Literal["me", "others"]) -> ColumnElem
         return SearchEntry.owner_id == actor.id
     if owner == "others":
         return SearchEntry.owner_id != actor.id
-    return SearchEntry.owner_id == any_state(User, User.id).where(User.uuid == owner).scalar_subquery()
+    return SearchEntry.owner_id == live(User, User.id).where(User.uuid == owner).scalar_subquery()
 
 
 def _hit(row: Any, scope: Scope, terms: list[str], part: Part) -> Hit:

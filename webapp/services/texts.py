@@ -8,9 +8,9 @@ from webapp.infra.extraction import Extract, Unreadable, extract, is_plain, is_r
 from webapp.infra.sniffing import sniff
 from webapp.models.files import any_locked_blob
 from webapp.models.texts import BlobText, any_text_of, noticed_text
-from webapp.services.stored import read_blob
 from webapp.services.inspections import Content, Found, Work, find_content, read_bytes
 from webapp.services.jobs import Hopeless
+from webapp.services.stored import read_blob
 
 HEAD = 1024**2  # bytes of plain text that are looked at: more characters than are kept
 
