@@ -196,7 +196,8 @@ def _number(name: str) -> tuple[str, int]:
 
 def _read_xml(source: Any, sheet: Sheet, left: int, *, every: bool) -> int:  # noqa: C901
     """The text of a member; `every` element's, or of those that show some. Returns how many bytes may still be read."""
-    parser, words, shown = expat.ParserCreate(namespace_separator=" "), [], [0]
+    words: list[str] = []
+    parser, shown = expat.ParserCreate(namespace_separator=" "), [0]
 
     def start(name: str, _attributes: Any) -> None:
         shown[0] += name.rpartition(" ")[2] in SHOWN

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, DateTime, Integer, Select, String, Table, Uuid, select, update
+from sqlalchemy import JSON, BigInteger, DateTime, FromClause, Integer, Select, String, Uuid, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from sqlalchemy.sql.dml import Update
@@ -66,7 +66,7 @@ def live(model: type[Any], *columns: Any) -> Select[Any]:
     return select(*columns or (model,)).select_from(model).where(model.deleted_at.is_(None))
 
 
-def any_state(model: type[Any] | Table, *columns: Any) -> Select[Any]:
+def any_state(model: type[Any] | FromClause, *columns: Any) -> Select[Any]:
     """A select that sees soft-deleted rows, or of a table that has none."""
     return select(*columns or (model,)).select_from(model)
 

@@ -42,7 +42,7 @@ Part = Literal["name", "content"]
 READ = 60_000  # characters of a text that a snippet is looked for in
 SMALL = 64
 _fts = table("search_words", column("rowid"), schema=None)
-_names = literal_column("search_words")
+_names: ColumnElement[Any] = literal_column("search_words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _seen(dialect: str, scope: Scope) -> ColumnElement[bool]:
 def _among(dialect: str, wanted: Any, ids: Collection[int]) -> ColumnElement[bool]:
     """One bound value however many ids there are."""
     if dialect == "postgresql":
-        return wanted == any_(literal(sorted(ids), ARRAY(BigInteger)))
+        return wanted == any_(literal(sorted(ids), ARRAY(BigInteger)))  # type: ignore[no-any-return]
     each = func.json_each(literal("[" + ",".join(map(str, sorted(ids))) + "]", String)).table_valued("value")
     return wanted.in_(any_state(each, each.c.value))  # type: ignore[no-any-return]
 

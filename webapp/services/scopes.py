@@ -4,10 +4,10 @@ One statement, however deep the folders are. The rule of access stands in servic
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, union_all
 from sqlalchemy.orm import aliased
 
 from webapp.db import read_rows
@@ -60,10 +60,10 @@ def scope_of(actor: Actor, folder_id: UUID | None = None) -> Scope:
     top = next((number for number, (_, first) in found["within"].items() if first), None)
     if top is None or not scope.shows_folder(found["within"][top][0], top):
         refuse_missing("folder")
-    return Scope(*(getattr(scope, name) for name in Scope.__slots__[:-1]), top)
+    return replace(scope, top=top)
 
 
-def _start(part: str, criterion: object) -> Select[tuple[str, int, int, int]]:
+def _start(part: str, criterion: ColumnElement[bool]) -> Select[tuple[str, int, int, int]]:
     return live(Folder, literal(part).label("part"), Folder.id, Folder.owner_id, literal(1).label("first")).where(
         criterion
     )
