@@ -316,7 +316,11 @@ def test_outside_there_is_nothing_and_nothing_goes_out_or_comes_in(vault: Vault,
         for method, at, options in (
             ("GET", path, {}), ("GET", f"{path}/content", {}), ("GET", f"{path}/thumbnail?size=64", {}),
             ("PATCH", path, {"json": {"name": "x"}}), ("DELETE", path, {}), ("PUT", f"{path}/content", raw(b"x")),
-            ("PATCH", path, {"json": {"folder_id": tree["inner"]["id"]}}),
+            ("PATCH", path, {"json": {"folder_id": tree["inner"]["id"]}}), ("GET", f"{path}/versions", {}),
+            ("GET", f"{path}/versions/1", {}), ("GET", f"{path}/versions/1/content", {}),
+            ("POST", f"{path}/versions/1/restoration", {}), ("DELETE", f"{path}/versions/1", {}),
+            ("PATCH", f"{path}/versions/1", {"json": {"label": "x"}}),
+            ("GET", f"{path}/versions/1/differences?with=1", {}),
         ):  # fmt: skip
             problem(program.call(method, at, **options), 404)
     other = tree["other"]["id"]
@@ -374,6 +378,11 @@ def test_every_route_keeps_such_a_token_out_unless_it_says_otherwise(app: Flask,
         "previews_api.show_thumbnail", "previews_api.show_page", "folders_api.list_folders",
         "folders_api.create_folder", "folders_api.show_folder", "folders_api.change_folder",
         "archives_api.download_folder", "archives_api.download_several", "imports_api.create_import",
+        "folders_api.trash_folder", "restorations_api.list_folder_past", "search_api.list_hits",
+        "uploads_api.create_upload", "uploads_api.show_upload", "uploads_api.write_upload",
+        "uploads_api.delete_upload", "versions_api.list_versions", "versions_api.show_version",
+        "versions_api.download_version", "versions_api.restore_version", "versions_api.change_version",
+        "versions_api.delete_version", "versions_api.compare_versions",
     }  # fmt: skip
 
 

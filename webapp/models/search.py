@@ -42,10 +42,10 @@ def postgresql_parts(lower: str) -> list[str]:
     return [
         f"""CREATE OR REPLACE FUNCTION search_fold(given text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT translate({lower}, '{blanks}' || chr(37), repeat(' ', {len(SEPARATORS)}))
-  FROM (SELECT regexp_replace(normalize(given, NFKD), '[\\u0300-\\u036f]', '', 'g') AS plain) AS folded $$""",  # noqa: S608
+  FROM (SELECT regexp_replace(normalize(given, NFKD), '[\\u0300-\\u036f]', '', 'g') AS plain) AS folded $$""",  # noqa: S608  # nosec B608: names of ours
         f"""CREATE OR REPLACE FUNCTION search_words(given text) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
   SELECT array_to_tsvector(ARRAY(SELECT DISTINCT left(word, {LONGEST})
-    FROM unnest(string_to_array(search_fold(given), ' ')) AS word WHERE word <> '')) $$""",  # noqa: S608
+    FROM unnest(string_to_array(search_fold(given), ' ')) AS word WHERE word <> '')) $$""",  # noqa: S608  # nosec B608: names of ours
         """CREATE OR REPLACE FUNCTION search_whole(name text, about text, tags jsonb, body tsvector) RETURNS tsvector
 LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN about = '' AND tags = '[]' AND body IS NULL THEN NULL
@@ -109,8 +109,8 @@ FOR EACH ROW EXECUTE FUNCTION search_note_text()""",
 
 def whole_of(file: str) -> str:
     """SQL of SQLite: all words of a file whose row goes by this name."""
-    tags = f"(SELECT group_concat(value, ' ') FROM json_each({file}.tags))"  # noqa: S608
-    body = f"(SELECT t.text FROM blobs b JOIN blob_texts t ON t.blob_id = b.id WHERE b.sha256 = {file}.sha256)"  # noqa: S608
+    tags = f"(SELECT group_concat(value, ' ') FROM json_each({file}.tags))"  # noqa: S608  # nosec B608: names of ours
+    body = f"(SELECT t.text FROM blobs b JOIN blob_texts t ON t.blob_id = b.id WHERE b.sha256 = {file}.sha256)"  # noqa: S608  # nosec B608: names of ours
     return (f"CASE WHEN {file}.description = '' AND json_array_length({file}.tags) = 0 AND {body} IS NULL THEN NULL"
             f" ELSE {file}.name || ' ' || {file}.description || ' ' || coalesce({tags}, '') || ' '"
             f" || coalesce({body}, '') END")  # fmt: skip
@@ -124,7 +124,7 @@ def sqlite_parts() -> list[str]:
     note_folder = (f"INSERT INTO search_entries {columns} SELECT NEW.id, 'folder', NEW.owner_id, NEW.parent_id,"
                    " NEW.name, NULL WHERE NEW.deleted_at IS NULL;")  # fmt: skip
     forget = "DELETE FROM search_entries WHERE item_id = OLD.id;"
-    texted = (f"UPDATE search_entries SET whole = (SELECT {whole_of('f')} FROM files f WHERE f.id = item_id) WHERE item_id"  # noqa: E501, S608
+    texted = (f"UPDATE search_entries SET whole = (SELECT {whole_of('f')} FROM files f WHERE f.id = item_id) WHERE item_id"  # noqa: E501, S608  # nosec B608
               " IN (SELECT f.id FROM file_versions v JOIN files f ON f.id = v.file_id AND f.number = v.number"
               " WHERE v.blob_id = NEW.blob_id);")  # fmt: skip
     add = "INSERT INTO search_words (rowid, owner_id, named, whole) VALUES (NEW.item_id, NEW.owner_id, NEW.named, NEW.whole);"  # noqa: E501
