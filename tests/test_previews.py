@@ -220,7 +220,7 @@ def test_a_failed_step_is_tried_again_from_the_files_page(
     run_jobs()
     page = browser.get(f"/files/{view['id']}").text
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]  # type: ignore[index]
-    (again,) = re.findall(r'<form class="step-again" method="post"\s+action="([^"]+)"', page)
+    again, _of_its_text = re.findall(r'<form class="step-again" method="post"\s+action="([^"]+)"', page)
     back = browser.post(again, data={"csrf_token": token, "from": "file"})
     assert (back.status_code, back.location) == (302, f"/files/{view['id']}")
     job = again.split("/")[2]

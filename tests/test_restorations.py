@@ -101,12 +101,35 @@ def test_a_folder_goes_back_alone(vault: Vault) -> None:
     good(vault.change(f"/files/{outside}", name="renamed.txt"))
     put(vault, kept, b"replaced")
     made = vault.upload("made.txt", b"made", folder_id=folder)["id"]
-    vault.folder("Below", folder)
+    below = vault.folder("Below", folder)["id"]
     rewind(vault, at, folder)
     now = tree(vault)
     assert now.pop(outside) == ("/renamed.txt", before[outside][1])
     assert now == {item: place for item, place in before.items() if item != outside}
-    assert [file["id"] for file in vault.get("/trash")["items"]] == [made]
+    assert {item["id"] for item in vault.get("/trash")["items"]} == {made, below}
+
+
+def test_a_trashed_folder_comes_back_whole_and_what_goes_with_one_is_one_entry_of_the_trash(vault: Vault) -> None:
+    start = instant()
+    folder = vault.folder("Harbour")["id"]
+    inner = vault.folder("Quay", folder)["id"]
+    old = vault.upload("old.txt", b"old", folder_id=inner)["id"]
+    there, at = tree(vault), instant()
+    new = vault.upload("new.txt", b"new", folder_id=inner)["id"]
+    good(vault.call("DELETE", f"/folders/{folder}"), 204)
+    rewind(vault, at)
+    assert tree(vault) == there
+    trash = vault.get("/trash")["items"]
+    assert [(item["id"], item["kind"]) for item in trash] == [(new, "file")], "what stays behind lies there by itself"
+    good(vault.call("POST", f"/files/{new}/restoration"))
+    assert tree(vault)[new][0] == "/Harbour/Quay/new.txt"
+    rewind(vault, start)
+    assert tree(vault) == {}
+    (entry,) = vault.get("/trash")["items"]
+    assert (entry["id"], entry["files"]) == (folder, 2)
+    good(vault.call("POST", f"/folders/{folder}/restoration"))
+    assert set(tree(vault)) == {folder, inner, old, new}
+    assert differences() == []
 
 
 def test_what_is_gone_for_good_is_named_and_the_rest_comes_back(vault: Vault) -> None:
@@ -199,7 +222,7 @@ def test_many_changes_are_made_by_a_job_once(
 
 
 OPERATIONS = ("upload", "upload", "folder", "rename", "move", "replace", "trash", "untrash", "rename_folder",
-              "move_folder", "move_folder", "rewind")  # fmt: skip
+              "move_folder", "move_folder", "trash_folder", "untrash", "rewind")  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -222,7 +245,7 @@ def _do(vault: Vault, dice: random.Random, number: int, moments: list[tuple[str,
     files = [item for item, (_, digest) in living.items() if digest is not None]
     name, place, deed = f"{dice.randrange(6)}.txt", dice.choice(folders), dice.choice(OPERATIONS)
     some, folder = dice.choice(files or [""]), dice.choice(folders[1:] or [""])
-    gone = [each["id"] for each in vault.get("/trash")["items"]]
+    gone = [f"/{each['kind']}s/{each['id']}" for each in vault.get("/trash")["items"]]
     if deed == "upload":
         vault.try_upload(name, b"%d" % dice.randrange(9), **({"folder_id": place} if place else {}))
     elif deed == "folder":
@@ -236,7 +259,9 @@ def _do(vault: Vault, dice: random.Random, number: int, moments: list[tuple[str,
     elif deed == "trash" and some:
         vault.call("DELETE", f"/files/{some}")
     elif deed == "untrash" and gone:
-        vault.call("POST", f"/files/{dice.choice(gone)}/restoration")
+        vault.call("POST", f"{dice.choice(gone)}/restoration")
+    elif deed == "trash_folder" and folder:
+        vault.call("DELETE", f"/folders/{folder}")
     elif deed == "rename_folder" and folder:
         vault.change(f"/folders/{folder}", name=name)
     elif deed == "move_folder" and folder:

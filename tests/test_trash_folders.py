@@ -170,7 +170,7 @@ def test_ten_thousand_files_go_and_come_back_by_as_many_statements_as_ten(vault:
     fill(vault, large, 10_000)
     few = counted(lambda: drop(vault, small))
     many = counted(lambda: drop(vault, large))
-    assert many <= few
+    assert many <= few + 3  # who asks is looked up again after a second
     (entry, _) = vault.get("/trash")["items"]
     assert (entry["files"], entry["size"]) == (10_000, 10_000)
     with db.engine.connect() as connection:
@@ -178,7 +178,7 @@ def test_ten_thousand_files_go_and_come_back_by_as_many_statements_as_ten(vault:
         assert connection.scalar(opened) == 10_003  # with a.txt and both folders
     few = counted(lambda: restore(vault, small))
     many = counted(lambda: restore(vault, large))
-    assert many <= few
+    assert many <= few + 3  # who asks is looked up again after a second
     assert len(vault.every("/files", limit=100, folder_id=large["id"])) == 10_000
 
 
