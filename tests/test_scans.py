@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -151,6 +152,24 @@ def test_a_shared_file_opens_for_others_once_it_was_found_clean(
     run_jobs()
     assert len(scanner_there.seen) == 1
     assert events() == []
+
+
+def test_no_text_is_searched_for_before_it_was_found_clean_nor_that_of_a_virus(
+    vault: Vault, other_vault: Vault, scanner_there: Clamd, run_jobs: Run
+) -> None:
+    view = vault.upload("plan.txt", b"the secret harbour")
+    share(vault, f"/files/{view['id']}", other_vault)
+    vault.upload("game.txt", EICAR)
+    with transaction():
+        db.session.execute(update(Job).where(Job.name == "files.scan").values(run_at=now() + timedelta(hours=1)))
+    run_jobs()
+    assert other_vault.get("/search?q=harbour")["items"] == vault.get("/search?q=harbour")["items"] == []
+    with transaction():
+        db.session.execute(update(Job).where(Job.name == "files.scan").values(run_at=now()))
+    run_jobs()
+    run_jobs()
+    assert [hit["name"] for hit in other_vault.get("/search?q=harbour")["items"]] == ["plan.txt"]
+    assert vault.get("/search?q=antivirus")["items"] == []
 
 
 def test_nobody_opens_an_infected_file_and_its_owner_can_delete_it(

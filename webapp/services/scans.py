@@ -72,6 +72,8 @@ def scan_file(job: Work) -> Found:
     if known.scanned_at is None:
         found = _ask(url, _bytes(content.storage_key))
         _settle(content.blob_id, found)
+        if found is None:
+            _read_text(job, content)
     else:
         found = known.infected_with
         if found is not None:
@@ -79,6 +81,13 @@ def scan_file(job: Work) -> Found:
     if found is not None:
         raise Hopeless(f"A virus was found in this file: {found}. Nobody can open it; delete it.", {"virus": found})
     return {"clean": True}
+
+
+@transactional
+def _read_text(job: Work, content: Content) -> None:
+    """Now that it is clean, its text may be searched for."""
+    args = {"file_id": job.args["file_id"], "number": job.args["number"]}
+    queue_jobs(system_actor(), ["files.extract"], Target("file", content.uuid, content.name, content.owner_id, args))
 
 
 def _ask(url: str, chunks: Iterator[bytes]) -> str | None:

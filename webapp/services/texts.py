@@ -6,10 +6,12 @@ from webapp.db import db, read_row, transactional
 from webapp.infra.clock import now
 from webapp.infra.extraction import Extract, Unreadable, extract, is_plain, is_readable
 from webapp.infra.sniffing import sniff
-from webapp.models.files import any_locked_blob
+from webapp.models.files import Blob, any_locked_blob
+from webapp.models.record import any_state
 from webapp.models.texts import BlobText, any_text_of, noticed_text
 from webapp.services.inspections import Content, Found, Work, find_content, read_bytes
 from webapp.services.jobs import Hopeless
+from webapp.services.scans import SCAN, is_safe
 from webapp.services.stored import read_blob
 
 HEAD = 1024**2  # bytes of plain text that are looked at: more characters than are kept
@@ -18,10 +20,12 @@ HEAD = 1024**2  # bytes of plain text that are looked at: more characters than a
 def extract_text(job: Work) -> Found:
     """Find the text of the content, unless somebody's same content was read before or its type has none.
 
-    Raises Hopeless, in words for people, when this content cannot be read.
+    What the virus scanner has yet to look at waits: finding it clean queues this job again (services/scans). Raises
+    Hopeless, in words for people, when this content cannot be read.
     """
     content = find_content(job)
-    if content is None:
+    state = None if content is None else read_row(any_state(Blob, *SCAN).where(Blob.id == content.blob_id))
+    if content is None or state is None or not is_safe(state.scanned_at, state.infected_with, own=False):
         return None
     known = read_row(any_text_of(content.blob_id))
     if known is not None:
