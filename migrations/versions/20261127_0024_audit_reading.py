@@ -1,11 +1,11 @@
 """Indexes for the filters of the audit trail.
 
-Revision 0032, after 0023.
+Revision 0024, after 0023.
 """
 
 from alembic import op
 
-revision = "0032"
+revision = "0024"
 down_revision = "0023"
 branch_labels = None
 depends_on = None

@@ -1,15 +1,15 @@
 # ruff: noqa: E501 (statements of the database, as they were written)
 """Full-text search: text found in stored content, and an index of names, tags, descriptions and text kept by triggers.
 
-Revision 0029, after 0024.
+Revision 0032, after 0031.
 """
 
 import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-revision = "0029"
-down_revision = "0024"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Feature flags: what is switched on for whom.
 
-Revision 0033, after 0031.
+Revision 0026, after 0025.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0033"
-down_revision = "0031"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 

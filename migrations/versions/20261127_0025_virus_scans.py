@@ -1,13 +1,13 @@
 """When the virus scanner last looked at stored bytes, and what it found.
 
-Revision 0031, after 0032.
+Revision 0025, after 0024.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0031"
-down_revision = "0032"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 

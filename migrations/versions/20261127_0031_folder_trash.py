@@ -1,13 +1,13 @@
 """Folders in the trash: what went there with a folder remembers which, so that it comes back with it.
 
-Revision 0024, after 0027.
+Revision 0031, after 0030.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
-down_revision = "0027"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

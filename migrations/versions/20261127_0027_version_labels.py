@@ -1,13 +1,13 @@
 """Names of versions, and an index of placements by when they ended: what changed since an instant.
 
-Revision 0025, after 0033.
+Revision 0027, after 0026.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0025"
-down_revision = "0033"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Public links to files and folders, and who came by them; seeing everybody's is the administrator's, without rows.
 
-Revision 0027, after 0026.
+Revision 0030, after 0029.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027"
-down_revision = "0026"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 

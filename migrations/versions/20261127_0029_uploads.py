@@ -1,13 +1,13 @@
 """Uploads that come in parts and go on after a cut.
 
-Revision 0026, after 0028.
+Revision 0029, after 0028.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0026"
+revision = "0029"
 down_revision = "0028"
 branch_labels = None
 depends_on = None
