@@ -79,6 +79,7 @@ class LocalDraft:
             self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | how, 0o600)
             if self._again:
                 self._resume()
+        self._unread = self.size > 0  # what came before is in no digest yet
 
     @property
     def key(self) -> str:
@@ -107,7 +108,7 @@ class LocalDraft:
         """Append, and hash. Raises DiskFull."""
         for piece in self._shape.take(data):
             self._put(piece)
-        if not self._again:
+        if not self._unread:
             self._digest.update(data)
         if len(self._head) < HEAD:
             self._head += bytes(data[: HEAD - len(self._head)])
@@ -125,19 +126,21 @@ class LocalDraft:
         return self._head
 
     def sha256(self) -> str:
-        """Hex digest of all bytes written; of one that was opened again, only after sync()."""
+        """Hex digest of all bytes written; of one that went on behind others, only after sync()."""
         return self._digest.hexdigest()
 
     def sync(self) -> None:
         """Force the bytes to the disk and close. Raises DiskFull: some file systems say so only here."""
         if not self._open:
             return
-        self._put(self._shape.finish())
-        with disk_errors():
-            os.fsync(self._file)
-        if self._again:
-            self._read_again()
-        self._close()
+        try:
+            self._put(self._shape.finish())
+            with disk_errors():
+                os.fsync(self._file)
+            if self._unread:
+                self._read_again()
+        finally:
+            self._close()
 
     def suspend(self) -> None:
         """Force what is there to the disk and close, to be opened again."""

@@ -155,7 +155,7 @@ def write_upload(
             raise _too_long(upload.length)
         if upload.file_uuid:
             raise _elsewhere(upload.length)
-        draft = _reopen(upload)
+        draft, whole = _reopen(upload), False
         try:
             if draft.size != offset:
                 raise _elsewhere(draft.size)
@@ -166,10 +166,12 @@ def write_upload(
                         raise _too_long(upload.length)
                     held.keep()
                     draft.write(piece)
+            whole = draft.size == upload.length
         finally:
-            draft.suspend()
+            if not whole:
+                draft.suspend()
             _note(upload.id, draft.size)
-        return _go_on(actor, upload, held, draft.size)
+        return _finish(actor, upload, held, draft) if whole else _waiting(upload, draft.size)
 
 
 def _proven(stack: ExitStack, pieces: Iterator[bytes], checksum: Checksum, held: Held) -> Iterator[bytes]:
@@ -187,11 +189,18 @@ def _proven(stack: ExitStack, pieces: Iterator[bytes], checksum: Checksum, held:
 
 def _go_on(actor: Actor, upload: Any, held: Held, size: int) -> UploadView:
     """What it is by now: its file, when all is there."""
-    if size < upload.length:
-        return msgspec.structs.replace(_view(upload), offset=size, expires_at=now() + LIFE)
-    check_room(owner_of(Folder, upload.folder_uuid, actor), size)
-    draft = reopen_draft(upload.place)
-    draft.sync()  # reads it once more for its digest: here, because the transaction holds locks that others wait for
+    whole = size == upload.length
+    return _finish(actor, upload, held, reopen_draft(upload.place)) if whole else _waiting(upload, size)
+
+
+def _waiting(upload: Any, size: int) -> UploadView:
+    return msgspec.structs.replace(_view(upload), offset=size, expires_at=now() + LIFE)
+
+
+def _finish(actor: Actor, upload: Any, held: Held, draft: LocalDraft) -> UploadView:
+    """Its file. One that came in parts is read once more for its digest: here, not under the locks of the tree."""
+    draft.sync()
+    check_room(owner_of(Folder, upload.folder_uuid, actor), upload.length)
     return _become_file(actor, upload, draft, held)
 
 
