@@ -219,7 +219,7 @@ def test_without_rabbitmq_the_vault_starts_and_takes_uploads(crew: Vault, tmp_pa
     with uploading(crew, tmp_path, 4) as (answers, _):
         assert answers == []
     assert answers == [201] * 4
-    assert len(crew.items("/api/v1/jobs?state=queued", crew.token())) == 12
+    assert len(crew.items("/api/v1/jobs?state=queued", crew.token())) == 16  # four of each upload
     with urlopen(f"{crew.url}/health/ready", timeout=10) as answer:
         health = json.load(answer)
     assert (health["status"], health["checks"]["broker"]) == ("degraded", "down")
