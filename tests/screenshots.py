@@ -160,6 +160,7 @@ def fill(program: Program) -> Paths:
         "text": f"/files/{notes}",
         "damaged": f"/files/{broken}",
         "rename": f"/files/{photo}/name",
+        "describe": f"/files/{photo}/description",
         "move": f"/files/{photo}/folder",
         "versions": f"/files/{notes}/versions",
         "compare": f"/files/{notes}/versions/1/differences",

@@ -47,7 +47,8 @@ ROWS: dict[str, dict[str, str]] = {
     "files_api": {"held": "create_files list_files", "viewer": "download_content show_file",
                   "editor": "change_file replace_content trash_file"},
     "files_pages": {"held": "list_files upload_files", "viewer": "show_file",
-                    "editor": "move_file move_file_form rename_file rename_file_form trash_file"},
+                    "editor": "describe_file describe_file_form move_file move_file_form rename_file"
+                    " rename_file_form trash_file"},
     "flags_api": {"held": "change_flag list_flags show_flag"},
     "flags_pages": {"held": "change_flag list_flags show_flag"},
     "folders_api": {"held": "create_folder list_folders", "viewer": "show_folder",

@@ -403,6 +403,8 @@ FORMS = [
          None, False),
     Form("files_pages.rename_file", "{file}/name", {"name": "yours.txt"}, patched(FILE, name="theirs.txt"),
          field(FILE, "name"), "yours.txt"),
+    Form("files_pages.describe_file", "{file}/description", {"description": "Yours", "tags": "a, b"},
+         patched(FILE, description="Theirs"), field(FILE, "description"), "Yours"),
     Form("files_pages.move_file", "{file}/folder", {"folder_id": ""}, moved_into_another(FILE, "folder_id"),
          field(FILE, "folder_id"), None),
     Form("files_pages.trash_file", "{file}/trash", {}, patched(FILE, name="theirs.txt"), field(FILE, "name"), None,

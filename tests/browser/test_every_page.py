@@ -119,6 +119,7 @@ def addresses(vault: RunningVault) -> dict[str, str]:
         "back in time": "/history",
         "before all of this": "/history?at=2020-01-01T00:00:00",
         "rename file": f"/files/{photo}/name",
+        "describe file": f"/files/{photo}/description",
         "move file": f"/files/{photo}/folder",
         "rename folder": f"/folders/{folder}/name",
         "move folder": f"/folders/{folder}/parent",

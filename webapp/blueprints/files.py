@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from webapp.errors import Stale
-from webapp.http import placing
+from webapp.http import descriptions, placing
 from webapp.http.accessrows import people_rows
 from webapp.http.answers import answer, created, gives
 from webapp.http.conditional import expected_content, expected_version
@@ -185,6 +185,20 @@ def move_file_form(file_id: UUID) -> str:
 def move_file(file_id: UUID) -> placing.Page:
     """Move it."""
     return placing.move(FILE, file_id)
+
+
+@pages.get("/files/<uuid:file_id>/description")
+@guard("files.write")
+def describe_file_form(file_id: UUID) -> str:
+    """The form that describes and tags a file."""
+    return descriptions.describe_form(file_id)
+
+
+@pages.post("/files/<uuid:file_id>/description")
+@guard("files.write")
+def describe_file(file_id: UUID) -> placing.Page:
+    """Describe and tag it."""
+    return descriptions.describe(file_id)
 
 
 @pages.post("/files/<uuid:file_id>/trash", endpoint="trash_file")
