@@ -124,7 +124,7 @@ def sqlite_parts() -> list[str]:
     note_folder = (f"INSERT INTO search_entries {columns} SELECT NEW.id, 'folder', NEW.owner_id, NEW.parent_id,"
                    " NEW.name, NULL WHERE NEW.deleted_at IS NULL;")  # fmt: skip
     forget = "DELETE FROM search_entries WHERE item_id = OLD.id;"
-    texted = (f"UPDATE search_entries SET whole = (SELECT {whole_of('f')} FROM files f WHERE f.id = item_id) WHERE item_id"  # noqa: E501, S608
+    texted = (f"UPDATE search_entries SET whole = (SELECT {whole_of('f')} FROM files f WHERE f.id = item_id) WHERE item_id"  # noqa: E501, S608  # nosec B608
               " IN (SELECT f.id FROM file_versions v JOIN files f ON f.id = v.file_id AND f.number = v.number"
               " WHERE v.blob_id = NEW.blob_id);")  # fmt: skip
     add = "INSERT INTO search_words (rowid, owner_id, named, whole) VALUES (NEW.item_id, NEW.owner_id, NEW.named, NEW.whole);"  # noqa: E501
