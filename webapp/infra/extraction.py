@@ -1,16 +1,13 @@
 """The text of documents, taken out by reading.py in a process of its own with limits, as rendering.py draws them."""
 
 import json
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from webapp.errors import Unavailable
+from webapp.infra.confined import run_confined
 from webapp.infra.reading import MOST, OPEN_DOCUMENT, OPEN_XML, PDF
 
 WALL_SECONDS = 30.0
@@ -29,7 +26,6 @@ FAULTS = {
     "slow": "Reading the text of this document would take too long.",
     "crash": "The document stopped the program that reads its text. It may be damaged or made to do harm.",
 }
-ENDS: dict[int, str] = {signal.SIGXCPU: "slow", signal.SIGABRT: "memory", signal.SIGTRAP: "memory"}
 
 
 class Unreadable(Exception):
@@ -63,38 +59,22 @@ def extract(chunks: Iterable[bytes], mime: str) -> Extract:
 
     Raises Unreadable for content without text within the limits, Unavailable when the machine is too busy.
     """
-    command = [sys.executable, "-I", str(PROGRAM), mime]
     with tempfile.TemporaryFile() as file:  # without a name: the program cannot seek in a pipe
         for chunk in chunks:
             file.write(chunk)
         file.flush()
         file.seek(0)
-        with subprocess.Popen(  # noqa: S603 (our own program; the file is on standard input)
-            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={"LC_ALL": "C.UTF-8"}
-        ) as process:
-            late = threading.Event()
-            timer = threading.Timer(WALL_SECONDS, _stop, (process, late))
-            timer.start()
-            try:
-                assert process.stdout is not None  # noqa: S101
-                output = process.stdout.read(MOST * 4 + FIRST_LINE)
-            finally:
-                timer.cancel()
-                process.kill()
-    if late.is_set():
-        raise Unavailable("Reading the text did not get enough of the machine's time.", retry_after=30)
-    return _understand(output, process.returncode)
+        try:
+            output, end = run_confined(PROGRAM, (mime,), file, MOST * 4 + FIRST_LINE, WALL_SECONDS)
+        except TimeoutError:
+            raise Unavailable("Reading the text did not get enough of the machine's time.", retry_after=30) from None
+    return _understand(output, end)
 
 
-def _stop(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    process.kill()
-
-
-def _understand(output: bytes, code: int) -> Extract:
+def _understand(output: bytes, end: str) -> Extract:
     line, found, data = output.partition(b"\n")
     if not found:
-        raise Unreadable(ENDS.get(-code, "crash"))
+        raise Unreadable(end)
     try:
         answer = json.loads(line)
         if "fault" in answer:

@@ -4,15 +4,12 @@ A new process for each file costs some 80 ms and forgets whatever the last file 
 """
 
 import json
-import signal
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from webapp.errors import Unavailable
+from webapp.infra.confined import run_confined
 from webapp.infra.drawing import FORMATS, PDF
 
 SIZES = (64, 256, 1024)  # pixels of the longer side
@@ -31,9 +28,6 @@ FAULTS = {
     "slow": "A preview of this file would take too long.",
     "crash": "The file stopped the program that draws previews. It may be damaged or made to do harm.",
 }
-
-# How the limits show: CPU time by its signal, and pdfium aborts where it gets no memory.
-ENDS: dict[int, str] = {signal.SIGXCPU: "slow", signal.SIGABRT: "memory", signal.SIGTRAP: "memory"}
 
 
 class Unrenderable(Exception):
@@ -66,42 +60,26 @@ def render(source: BinaryIO, mime: str, sizes: tuple[int, ...] = SIZES, page: in
 
     Raises Unrenderable for content that cannot be drawn within the limits, Unavailable when the machine is too busy.
     """
-    command = [sys.executable, "-I", str(PROGRAM), mime, str(page), *map(str, sizes)]
-    with subprocess.Popen(  # noqa: S603 (our own program; the file is on standard input)
-        command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={"LC_ALL": "C.UTF-8"}
-    ) as process:
-        late = threading.Event()
-        timer = threading.Timer(WALL_SECONDS, _stop, (process, late))
-        timer.start()
-        try:
-            assert process.stdout is not None  # noqa: S101
-            output = process.stdout.read(MOST_BYTES + 1)
-        finally:
-            timer.cancel()
-            process.kill()
-    if late.is_set():  # it spent little CPU time, or its own limit had ended it: the machine is at fault
-        raise Unavailable("The preview did not get enough of the machine's time.", retry_after=30)
-    return _understand(output, process.returncode)
+    try:
+        output, end = run_confined(PROGRAM, (mime, str(page), *map(str, sizes)), source, MOST_BYTES + 1, WALL_SECONDS)
+    except TimeoutError:
+        raise Unavailable("The preview did not get enough of the machine's time.", retry_after=30) from None
+    return _understand(output, end)
 
 
-def _stop(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    process.kill()
-
-
-def _understand(output: bytes, code: int) -> Rendering:
+def _understand(output: bytes, end: str) -> Rendering:
     line, found, data = output.partition(b"\n")
     if not found or len(output) > MOST_BYTES:
-        raise Unrenderable(ENDS.get(-code, "crash"))
+        raise Unrenderable(end)
     try:
         answer = json.loads(line)
         if "fault" in answer:
             raise Unrenderable(answer["fault"])
         pictures, start = [], 0
         for entry in answer["pictures"]:
-            end = start + int(entry["length"])
-            pictures.append(Picture(int(entry["size"]), str(entry["mime"]), data[start:end]))
-            start = end
+            stop = start + int(entry["length"])
+            pictures.append(Picture(int(entry["size"]), str(entry["mime"]), data[start:stop]))
+            start = stop
     except (ValueError, KeyError, TypeError) as error:  # a program taken over by the file says anything
         raise Unrenderable("crash") from error
     if start != len(data):
