@@ -271,6 +271,7 @@ def test_a_scan_anew_finds_what_was_missed_and_frees_what_was_no_virus(
     plan = vault.upload("plan.txt", b"the plan")
     run_jobs()
     assert scans.scan_blobs(Work()) == {"contents": 0, "infected": 0, "unscannable": 0}, "all is fresh"
+    assert [hit["name"] for hit in vault.get("/search?q=the")["items"]] == ["plan.txt"]
     scanner_there.signatures = [b"the plan"]
     answer = app.test_cli_runner().invoke(args=["storage", "rescan"])
     assert answer.exit_code == 0, answer.output
@@ -278,6 +279,12 @@ def test_a_scan_anew_finds_what_was_missed_and_frees_what_was_no_virus(
     run_jobs()
     problem(vault.content(plan["id"]), 409, "infected")
     assert sorted(events()) == ["file.cleared", "file.infected", "file.infected"]
+    assert vault.get("/search?q=the")["items"] == [], "its text was known, and nobody searches in a virus"
+    scanner_there.signatures = []
+    assert app.test_cli_runner().invoke(args=["storage", "rescan"]).exit_code == 0
+    run_jobs()
+    run_jobs()
+    assert [hit["name"] for hit in vault.get("/search?q=the")["items"]] == ["plan.txt"]
 
 
 def test_files_from_before_there_was_a_scanner_are_scanned_in_the_night(

@@ -169,6 +169,13 @@ def any_holders(blob_id: int) -> Select[Any]:
     return any_state(File, File.uuid, File.name, File.owner_id).where(File.id.in_(named)).order_by(File.id)
 
 
+def any_holding(blob_id: int) -> Select[Any]:
+    """One version that is these bytes, with its file, trashed or not."""
+    columns = (File.id, File.uuid, File.name, File.owner_id, FileVersion.number)
+    chosen = any_state(File, *columns).join(FileVersion, FileVersion.file_id == File.id)
+    return chosen.where(FileVersion.blob_id == blob_id).order_by(FileVersion.id.desc()).limit(1)
+
+
 def any_infected() -> Select[Any]:
     """Versions in whose content a virus was found, of files trashed or not, newest first."""
     columns = (File.uuid, File.name, File.number.label("newest"), File.deleted_at, FileVersion.number,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Select, Text, Update, update
+from sqlalchemy import Boolean, Delete, ForeignKey, Select, Text, Update, delete, update
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base
-from webapp.models.files import File
+from webapp.models.files import File, FileVersion
 from webapp.models.record import BIG, Moment, any_state
 
 WORDS = Text().with_variant(TSVECTOR, "postgresql")  # PostgreSQL splits words itself, SQLite's index is a table apart
@@ -30,6 +30,13 @@ class BlobText(Base):
 def any_text_of(blob_id: int) -> Select[Any]:
     """Whether the text of this content is known."""
     return any_state(BlobText, BlobText.whole).where(BlobText.blob_id == blob_id)
+
+
+def text_forgotten(blob_id: int) -> tuple[Delete, Update]:
+    """Take the text of a content away, and have the triggers look at all files that hold it."""
+    named = any_state(FileVersion, FileVersion.file_id).where(FileVersion.blob_id == blob_id)
+    looked_at = update(File).where(File.id.in_(named)).values(sha256=File.sha256, updated_at=File.updated_at)
+    return delete(BlobText).where(BlobText.blob_id == blob_id), looked_at
 
 
 def noticed_text(file_id: int) -> Update:

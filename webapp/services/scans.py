@@ -20,8 +20,9 @@ from webapp.errors import Conflict, Locked, TooLarge
 from webapp.infra import scanner
 from webapp.infra.clock import now
 from webapp.infra.locks import Held, locked
-from webapp.models.files import Blob, File, FileVersion, any_holders, any_locked_blob
+from webapp.models.files import Blob, File, FileVersion, any_holders, any_holding, any_locked_blob
 from webapp.models.record import any_state, live
+from webapp.models.texts import text_forgotten
 from webapp.models.users import User
 from webapp.policies import system_actor
 from webapp.services.caches import forget_now
@@ -72,8 +73,6 @@ def scan_file(job: Work) -> Found:
     if known.scanned_at is None:
         found = _ask(url, _bytes(content.storage_key))
         _settle(content.blob_id, found)
-        if found is None:
-            _read_text(job, content)
     else:
         found = known.infected_with
         if found is not None:
@@ -81,13 +80,6 @@ def scan_file(job: Work) -> Found:
     if found is not None:
         raise Hopeless(f"A virus was found in this file: {found}. Nobody can open it; delete it.", {"virus": found})
     return {"clean": True}
-
-
-@transactional
-def _read_text(job: Work, content: Content) -> None:
-    """Now that it is clean, its text may be searched for."""
-    args = {"file_id": job.args["file_id"], "number": job.args["number"]}
-    queue_jobs(system_actor(), ["files.extract"], Target("file", content.uuid, content.name, content.owner_id, args))
 
 
 def _ask(url: str, chunks: Iterator[bytes]) -> str | None:
@@ -103,13 +95,24 @@ def _settle(blob_id: int, found: str | None) -> None:
         blob = db.session.scalar(any_locked_blob(blob_id))
         if blob is None:
             return
-        before = blob.infected_with
+        before, news = blob.infected_with, blob.scanned_at is None or blob.infected_with is not None
         blob.scanned_at, blob.infected_with = now(), found
+        _settle_text(blob_id, news=news, clean=found is None)
         holders = [tuple(row) for row in db.session.execute(any_holders(blob_id)).all()]
         if (before is None) != (found is None):
             _tell(holders, before, found)
     for file_id, _, owner_id in holders:
         forget_now(owner_id, "file.scanned", file_id)
+
+
+def _settle_text(blob_id: int, *, news: bool, clean: bool) -> None:
+    """Nobody searches in what is infected; what turned out clean is read, once for all files that hold it."""
+    if not clean:
+        for statement in text_forgotten(blob_id):
+            db.session.execute(statement, execution_options={"synchronize_session": False})
+    elif news and (one := db.session.execute(any_holding(blob_id)).first()) is not None:
+        args = {"file_id": one.id, "number": one.number}
+        queue_jobs(system_actor(), ["files.extract"], Target("file", one.uuid, one.name, one.owner_id, args))
 
 
 def _tell(holders: list[Any], before: str | None, found: str | None) -> None:
