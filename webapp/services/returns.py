@@ -62,18 +62,8 @@ def _folder_state(plan: Rewind, step: Step, moment: datetime) -> dict[str, Any]:
 def _file_state(plan: Rewind, step: Step, moment: datetime) -> dict[str, Any]:
     name, key, order, deleted = _names(step, moment)
     content = step.content or step.row
-    state = (
-        step.parent_id,
-        name,
-        key,
-        order,
-        content.number,
-        content.mime,
-        content.size,
-        content.sha256,
-        deleted,
-        _with(plan, step),
-    )
+    state = (step.parent_id, name, key, order, content.number, content.mime, content.size, content.sha256, deleted,
+             _with(plan, step))  # fmt: skip
     return {"row_id": step.row.id, **{f"to_{name}": value for name, value in zip(FILE_STATE, state, strict=True)}}
 
 
